@@ -1,0 +1,153 @@
+"""The output grid of an area, and its tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import rasterio.features
+import shapely
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import BoundingBox
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+from shapely.geometry.base import BaseGeometry
+
+from toolkit.area.aoi import AOI
+from toolkit.errors import AreaError, InputError
+
+MAX_PIXELS = 10**11
+"""Refuse grids beyond a country at 10 m (about 10 million square kilometres)."""
+
+EDGE_TOLERANCE = 0.02
+"""Part of two pixels by which an edge may miss the grid without adding pixels: 0.4 m at 10 m, above the
+rounding of degrees to six decimals (0.1 m)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One rectangle of the output grid, the unit of work."""
+
+    row: int
+    """Row of the tile, from the north."""
+    column: int
+    """Column of the tile, from the west."""
+    y: slice
+    """Rows of the output grid."""
+    x: slice
+    """Columns of the output grid."""
+    geobox: GeoBox
+    """Grid of the tile."""
+
+    @property
+    def name(self) -> str:
+        """Name safe for files: ``r003_c012``."""
+        return f"r{self.row:03d}_c{self.column:03d}"
+
+
+def utm_crs(aoi: AOI) -> CRS:
+    """Return the WGS 84 / UTM zone of the area's centre, as Sentinel-2 granules use it.
+
+    Zones are 6 degrees wide, but for south-west Norway and Svalbard (MGRS, NGA.STND.0037).
+
+    Raises:
+        AreaError: the centre lies outside the UTM zones (beyond 84 north or 80 south).
+    """
+    centre = aoi.geometry.centroid
+    lon, lat = centre.x, centre.y
+    if not -80 <= lat <= 84:
+        msg = f"No UTM zone at longitude {lon:.4f}, latitude {lat:.4f}. Give a CRS, e.g. crs='EPSG:3413'."
+        raise AreaError(msg)
+    zone = min(int((lon + 180) // 6) + 1, 60)
+    if 56 <= lat < 64 and 3 <= lon < 12:
+        zone = 32
+    elif lat >= 72 and 0 <= lon < 42:
+        zone = 31 + 2 * sum(lon >= edge for edge in (9, 21, 33))
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+
+
+def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoBox:
+    """Return the output grid that covers an area.
+
+    The edges lie on whole multiples of twice the resolution, counted from the CRS's origin. Sentinel-2
+    granules start on multiples of 20 m, so 10 m pixels coincide and 20 m pixels nest.
+
+    Args:
+        aoi: area to cover.
+        resolution: pixel size in units of the CRS (metres for UTM).
+        crs: ``utm`` (the zone of the area's centre) or anything pyproj understands.
+
+    Raises:
+        InputError: resolution not positive or CRS unknown.
+        AreaError: the grid would be larger than :data:`MAX_PIXELS`.
+    """
+    if not (math.isfinite(resolution) and resolution > 0):
+        msg = f"Resolution is {resolution!r}; it must be a positive number in CRS units, e.g. 10."
+        raise InputError(msg)
+    try:
+        target = utm_crs(aoi) if crs == "utm" else CRS.from_user_input(crs)
+    except CRSError as error:
+        msg = f"CRS {crs!r} is unknown ({error}). Use 'utm' or a code such as 'EPSG:32615'."
+        raise InputError(msg) from error
+    west, south, east, north = _outline(aoi, target).bounds
+    snap = 2 * resolution
+    left, bottom = (math.floor(v / snap + EDGE_TOLERANCE) * snap for v in (west, south))
+    right, top = (math.ceil(v / snap - EDGE_TOLERANCE) * snap for v in (east, north))
+    right, top = max(right, left + snap), max(top, bottom + snap)
+    if (right - left) * (top - bottom) / resolution**2 > MAX_PIXELS:
+        msg = (
+            f"A grid of {(right - left) / resolution:.3g} x {(top - bottom) / resolution:.3g} pixels exceeds "
+            f"{MAX_PIXELS:.0e}. Use a coarser resolution or split the area."
+        )
+        raise AreaError(msg)
+    return GeoBox.from_bbox(
+        BoundingBox(left, bottom, right, top, crs=target.to_string()), resolution=resolution
+    )
+
+
+def _outline(aoi: AOI, crs: CRS) -> BaseGeometry:
+    """Project the area; edges are cut into short pieces first, as straight lines bend."""
+    to_crs = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    return shapely.transform(
+        aoi.geometry.segmentize(0.05), lambda xy: np.column_stack(to_crs.transform(xy[:, 0], xy[:, 1]))
+    )
+
+
+def inside(aoi: AOI, geobox: GeoBox) -> npt.NDArray[np.bool_]:
+    """Return which pixels lie in the area.
+
+    Args:
+        aoi: area.
+        geobox: grid.
+
+    Returns:
+        bool ``(y, x)``, True where the pixel's centre is inside.
+    """
+    shape = _outline(aoi, CRS.from_user_input(str(geobox.crs)))
+    mask: npt.NDArray[np.bool_] = rasterio.features.geometry_mask(
+        [shape], out_shape=geobox.shape.yx, transform=geobox.affine, invert=True
+    )
+    return mask
+
+
+def tiles(geobox: GeoBox, *, size: int = 512) -> Iterator[Tile]:
+    """Yield the tiles of a grid, row by row from the north-west.
+
+    Args:
+        geobox: output grid.
+        size: edge of a tile in pixels; tiles at the east and south edges may be smaller.
+
+    Raises:
+        InputError: size below 16.
+    """
+    if size < 16:
+        msg = f"Tile size is {size!r}; allowed: 16 pixels or more."
+        raise InputError(msg)
+    height, width = geobox.shape.yx
+    for row, top in enumerate(range(0, height, size)):
+        for column, left in enumerate(range(0, width, size)):
+            y, x = slice(top, min(top + size, height)), slice(left, min(left + size, width))
+            yield Tile(row, column, y, x, geobox[y, x])

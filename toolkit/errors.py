@@ -1,0 +1,107 @@
+"""What a caller may catch: named errors, their exit codes, warnings.
+
+Every message has three parts: what was wrong, the value got and the values allowed, what to do.
+The exit codes are those of the command line (see ``docs/exit-codes.md``).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CropglobeError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what the command ends with."""
+
+    exit_code: ClassVar[int] = 10
+
+
+class InputError(CropglobeError, ValueError):
+    """A file, option or argument cannot be used as given."""
+
+    exit_code = 4
+
+
+class AreaError(InputError):
+    """The area of interest is missing, empty or not in longitude and latitude."""
+
+
+class BandError(InputError):
+    """A band is unknown to the sensor or missing from the scenes."""
+
+
+class GridError(InputError):
+    """Two rasters that must share one grid do not."""
+
+
+class LabelError(InputError):
+    """Labels cannot be turned into samples of the legend."""
+
+
+class RadiometryError(InputError):
+    """The reflectance offset of an item cannot be told from its metadata."""
+
+
+class UnsafeReferenceError(InputError):
+    """A catalog points at something that must not be read."""
+
+
+class NothingToDoError(CropglobeError):
+    """The request is well formed but there is nothing to work on."""
+
+    exit_code = 5
+
+
+class NoItemsError(NothingToDoError):
+    """The search found no usable scene."""
+
+
+class RemoteError(CropglobeError):
+    """A catalog or object store could not be read, also after retries."""
+
+    exit_code = 6
+
+
+class StorageError(CropglobeError):
+    """The output cannot be written."""
+
+    exit_code = 7
+
+
+class ModelError(CropglobeError):
+    """No model, or a model that cannot serve this request."""
+
+    exit_code = 8
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is missing, damaged or of an unknown layout."""
+
+
+class RecipeMismatchError(ModelError):
+    """The features asked for are not those the model was trained on."""
+
+
+class SimulatedModelError(ModelError):
+    """A model trained on simulated data was asked to map real scenes."""
+
+
+class LockedError(CropglobeError):
+    """Another run is writing to the same folder."""
+
+    exit_code = 9
+
+
+class CropglobeWarning(UserWarning):
+    """Base of all warnings: the run goes on, with less than was asked for."""
+
+
+class ClippedSeasonWarning(CropglobeWarning):
+    """Samples hold only the season, so that phenology cannot be shifted in training."""
+
+
+class GeometryRepairedWarning(CropglobeWarning):
+    """A polygon was invalid and has been repaired."""
+
+
+class SparseScenesWarning(CropglobeWarning):
+    """Parts of the season have no scene at all."""
