@@ -1,0 +1,92 @@
+"""Output grids: aligned with Sentinel-2, covering the area, cut into tiles."""
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import box
+
+from toolkit.area.aoi import AOI, read_aoi
+from toolkit.area.grid import inside, output_geobox, tiles
+from toolkit.errors import AreaError, InputError
+
+AREA = AOI(box(4.0, 50.0, 4.02, 50.01))
+
+
+@given(st.floats(-170, 170), st.floats(-70, 70), st.sampled_from([10.0, 20.0]))
+def test_edges_lie_on_multiples_of_two_pixels_and_cover_the_area(lon, lat, resolution):
+    grid = output_geobox(AOI(box(lon, lat, lon + 0.01, lat + 0.01)), resolution=resolution)
+    bounds = np.array(grid.boundingbox.bbox)
+    assert np.allclose(bounds % (2 * resolution), 0)
+    corners = inside(AOI(box(lon - 1, lat - 1, lon + 1, lat + 1)), grid)
+    assert corners.all()
+
+
+def test_grid_of_real_scenes_has_their_very_pixels(shared_data):
+    grid = output_geobox(read_aoi(shared_data / "flanders_2019" / "aoi.geojson"))
+    assert grid.boundingbox.bbox == (574680, 5621800, 575320, 5622440)
+    assert grid.shape.yx == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "epsg"),
+    [(4, 50, 32631), (4, -20, 32731), (179.9, 10, 32660), (-180, 10, 32601), (5, 60, 32632), (20, 78, 32633)],
+)
+def test_zone_is_that_of_the_centre_with_the_exceptions_of_norway_and_svalbard(lon, lat, epsg):
+    assert output_geobox(AOI(box(lon, lat, lon + 0.01, lat + 0.01))).crs.epsg == epsg
+
+
+def test_chosen_crs_is_used():
+    assert output_geobox(AREA, crs="EPSG:3035", resolution=20).crs.epsg == 3035
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": 0}, "Resolution is 0"),
+        ({"resolution": float("nan")}, "Resolution"),
+        ({"crs": "EPSG:1"}, "CRS 'EPSG:1'"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        output_geobox(AREA, **options)
+
+
+def test_poles_have_no_zone():
+    with pytest.raises(AreaError, match="No UTM zone"):
+        output_geobox(AOI(box(10, 86, 11, 87)))
+
+
+def test_grid_beyond_a_country_is_refused():
+    with pytest.raises(AreaError, match="exceeds"):
+        output_geobox(AOI(box(-40, -40, 40, 40)), resolution=1)
+
+
+def test_inside_agrees_with_pixel_centres_one_by_one():
+    triangle = AOI(shapely.Polygon([(4.0, 50.0), (4.01, 50.0), (4.0, 50.01)]))
+    grid = output_geobox(triangle, resolution=50)
+    shape = triangle.geometry.segmentize(0.001)
+    from pyproj import Transformer
+
+    to_degrees = Transformer.from_crs(str(grid.crs), "EPSG:4326", always_xy=True)
+    x, y = np.meshgrid(grid.coordinates["x"].values, grid.coordinates["y"].values)
+    lon, lat = to_degrees.transform(x, y)
+    expected = shapely.contains_xy(shape, lon, lat)
+    assert (inside(triangle, grid) == expected).mean() > 0.995  # edges bend a little between the two CRS
+
+
+@given(st.integers(16, 90))
+def test_tiles_cover_every_pixel_once(size):
+    grid = output_geobox(AREA, resolution=20)
+    count = np.zeros(grid.shape.yx, int)
+    for tile in tiles(grid, size=size):
+        count[tile.y, tile.x] += 1
+        assert tile.geobox == grid[tile.y, tile.x]
+    assert (count == 1).all()
+
+
+def test_tiny_tiles_are_refused():
+    with pytest.raises(InputError, match="Tile size is 8"):
+        next(tiles(output_geobox(AREA), size=8))

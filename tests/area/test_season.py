@@ -1,0 +1,78 @@
+"""Seasons: the calendar of CropGlobe, north and south."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.area.season import Season, season
+from toolkit.errors import InputError
+
+FULL = {"first_step": 0, "n_steps": 73}
+
+
+def test_northern_season_is_day_of_year_121_to_335():
+    north = season(2019, hemisphere="north")
+    assert north.start.timetuple().tm_yday == 121
+    assert north.end.timetuple().tm_yday == 335
+    assert len(north.windows) == 43
+
+
+def test_southern_season_runs_from_28_october_to_late_may_of_the_next_year():
+    south = season(2023, hemisphere="south")
+    assert south.start == date(2023, 10, 28)
+    assert south.end == date(2024, 5, 29)  # step 29 of a leap year ends on day 150
+
+
+def test_southern_steps_are_60_to_72_then_0_to_29():
+    south, months = season(2022, hemisphere="south"), []
+    for first, _ in south.windows:
+        months.append((first.year, (first.timetuple().tm_yday - 1) // 5))
+    assert months[:13] == [(2022, step) for step in range(60, 73)]
+    assert months[13:] == [(2023, step) for step in range(30)]
+
+
+@pytest.mark.parametrize("year", [2019, 2020])
+def test_day_366_joins_the_last_step(year):
+    full = Season(year=year, **FULL)
+    assert full.windows[-1] == (date(year, 12, 31) - timedelta(days=4 + (year == 2020)), date(year, 12, 31))
+
+
+@given(st.integers(1985, 2090), st.sampled_from(["north", "south"]), st.sampled_from([1, 5, 7, 10, 16, 30]))
+def test_windows_of_a_year_touch_without_gap_or_overlap(year, hemisphere, step_days):
+    full = Season(
+        year=year, hemisphere=hemisphere, first_step=0, n_steps=365 // step_days, step_days=step_days
+    )
+    for (_, last), (first, _) in zip(full.windows, full.windows[1:], strict=False):
+        assert first - last == timedelta(days=1)
+
+
+@given(st.integers(-400, 800), st.sampled_from(["north", "south"]))
+def test_each_day_belongs_to_the_step_whose_window_holds_it(offset, hemisphere):
+    when = season(2020, hemisphere=hemisphere)
+    day = date(2020, 1, 1) + timedelta(days=offset)
+    expected = [k for k, (first, last) in enumerate(when.windows) if first <= day <= last]
+    found = when.steps_of(np.array([np.datetime64(day) + np.timedelta64(23, "h")]))
+    assert found.tolist() == (expected or [-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"year": 1066}, "year"),
+        ({"year": 2020, "step_days": 0}, "step_days"),
+        ({"year": 2020, "first_step": 73}, "first_step"),
+        ({"year": 2020, "first_step": 60}, "n_steps"),
+        ({"year": 2020, "hemisphere": "east"}, "hemisphere"),
+    ],
+)
+def test_impossible_seasons_are_refused_by_name(options, named):
+    with pytest.raises(InputError, match=f"Season: {named} is"):
+        Season(**options)
+
+
+def test_area_and_hemisphere_together_are_refused():
+    with pytest.raises(InputError, match="Give one of aoi and hemisphere"):
+        season(2020)
