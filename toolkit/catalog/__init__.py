@@ -1,0 +1,1 @@
+"""Which scenes: public catalogs, what may be read, items found and normalised."""

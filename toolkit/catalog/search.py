@@ -1,0 +1,285 @@
+"""Search: items of a season over an area, from a STAC API or a static catalog."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pystac
+import requests
+import shapely
+from pystac.stac_io import DefaultStacIO
+from pystac_client import Client
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from urllib3 import Retry
+
+from toolkit.area.aoi import AOI
+from toolkit.area.season import Season
+from toolkit.catalog.guard import Guard
+from toolkit.catalog.items import band_keys, intersects, normalise
+from toolkit.catalog.profiles import ASSET_KEYS, PROFILES, Profile, resolve_profile
+from toolkit.errors import BandError, InputError, NoItemsError, RemoteError
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = (10.0, 60.0)
+"""Seconds to connect and to wait for an answer; pystac-client has no limit of its own."""
+RETRY = Retry(
+    total=5,
+    connect=2,  # an address that refuses is most often wrong; busy servers answer 429 or 5xx
+    backoff_factor=1,
+    status_forcelist=(429, 500, 502, 503, 504),
+    allowed_methods=None,  # searches are POST, which is not repeated by default
+    respect_retry_after_header=True,
+)
+MAX_ITEMS = 20_000
+"""Items looked at in one search; more means a wrong filter or an endless catalog."""
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    requests.RequestException,
+    pystac.STACError,
+    pystac.STACTypeError,
+    APIError,
+)
+"""What readers raise for a document that is missing, cut short or something else."""
+
+
+class GuardedIO(StacApiIO):
+    """Reads catalog documents that the guard allows, with time limits and retries."""
+
+    def __init__(self, guard: Guard) -> None:
+        """Use the references a guard allows."""
+        super().__init__(timeout=TIMEOUT_S, max_retries=RETRY)
+        self.session.trust_env = False  # no .netrc password travels to a catalog
+        self.guard = guard
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        """Read a document, or raise if the guard refuses it."""
+        if isinstance(source, pystac.Link):  # a link to a next page carries the body of its request
+            self.guard.check(source.absolute_href)
+            return super().read_text(source, *args, **kwargs)
+        return super().read_text(self.guard.check(str(source)), *args, **kwargs)
+
+    def stac_object_from_dict(self, *args: Any, **kwargs: Any) -> pystac.STACObject:
+        """Make plain catalogs: static ones are walked link by link, not asked as an API."""
+        return DefaultStacIO.stac_object_from_dict(self, *args, **kwargs)
+
+    def request(self, href: str, *args: Any, **kwargs: Any) -> str:
+        """Ask an API, or raise if the guard refuses the address."""
+        return super().request(self.guard.check(href), *args, **kwargs)
+
+
+def search_items(
+    catalog: str | Path,
+    aoi: AOI,
+    season: Season,
+    *,
+    sensor: str = "sentinel-2",
+    bands: Iterable[str] | None = None,
+    max_cloud_cover: float | None = None,
+    allow_hosts: tuple[str, ...] = (),
+) -> pystac.ItemCollection:
+    """Search a catalog for the scenes of a season.
+
+    Every filter is applied again on our side. Items come back normalised: their assets are the
+    sensor's bands under their own names, references absolute and allowed.
+
+    Args:
+        catalog: name of a known catalog, URL of a STAC API or of a static catalog, or local path of
+            a catalog, collection or item collection.
+        aoi: area; items must touch it.
+        season: first and last day.
+        sensor: key of :data:`toolkit.catalog.profiles.ASSET_KEYS`.
+        bands: bands that every item must offer; default all of the sensor.
+        max_cloud_cover: percent, 0 to 100; items with more are left out; None keeps all.
+        allow_hosts: further hosts that may be read.
+
+    Returns:
+        Items ordered by time and id. ``extra_fields`` hold the catalog and, under ``skipped``, the
+        ids left out by reason.
+
+    Raises:
+        InputError: unknown sensor or cloud cover outside 0 to 100.
+        BandError: a band the sensor does not have.
+        NoItemsError: nothing is left; the message counts what each filter removed.
+        RemoteError: the catalog cannot be read.
+        UnsafeReferenceError: the catalog refers to something that must not be read.
+    """
+    wanted = _check_request(sensor, bands, max_cloud_cover)
+    profile = resolve_profile(str(catalog), allow_hosts=allow_hosts)
+    guard = Guard(profile.url, profile.hosts)
+    used: dict[str, pystac.Item] = {}
+    skipped: dict[str, list[str]] = {}
+    for item in _candidates(profile, guard, aoi, season, max_cloud_cover):
+        reason = _unfit(item, aoi, season, wanted, sensor, max_cloud_cover)
+        if reason is None and item.id in used:
+            reason = "duplicate"
+        if reason is not None:
+            skipped.setdefault(reason, []).append(item.id)
+            continue
+        keys = {band: key for band, key in band_keys(item, sensor).items() if band in wanted}
+        used[item.id] = normalise(item, keys, guard)
+    if not used:
+        raise NoItemsError(_nothing_found(profile, guard, aoi, season, skipped))
+    items = sorted(used.values(), key=lambda item: (item.datetime or datetime.max, item.id))
+    return pystac.ItemCollection(
+        items,
+        extra_fields={"catalog": profile.url, "sensor": sensor, "skipped": skipped},
+        clone_items=False,
+    )
+
+
+def _check_request(sensor: str, bands: Iterable[str] | None, max_cloud_cover: float | None) -> frozenset[str]:
+    """Return the bands every item must offer."""
+    if sensor not in ASSET_KEYS:
+        msg = f"Sensor {sensor!r} is unknown. Known sensors: {', '.join(ASSET_KEYS)}."
+        raise InputError(msg)
+    known = tuple(ASSET_KEYS[sensor])
+    wanted = known if bands is None else tuple(bands)
+    if unknown := [band for band in wanted if band not in known]:
+        msg = f"Bands {unknown} are unknown to {sensor}. Known bands: {', '.join(known)}."
+        raise BandError(msg)
+    if max_cloud_cover is not None and not 0 <= max_cloud_cover <= 100:
+        msg = f"Cloud cover is {max_cloud_cover!r}; allowed: 0 to 100 percent."
+        raise InputError(msg)
+    return frozenset(wanted)
+
+
+def _candidates(
+    profile: Profile, guard: Guard, aoi: AOI, season: Season, max_cloud_cover: float | None
+) -> Iterator[pystac.Item]:
+    """Yield items of the catalog, not yet filtered on our side."""
+    try:
+        yield from itertools.islice(_read_items(profile, guard, aoi, season, max_cloud_cover), MAX_ITEMS)
+    except UNREADABLE as error:
+        if isinstance(error, InputError):
+            raise
+        if guard.local:
+            msg = f"The catalog {profile.url!r} cannot be read ({_short(error)}). Check the path."
+            raise InputError(msg) from error
+        msg = (
+            f"The catalog {profile.url!r} cannot be read ({_short(error)}). "
+            f"Check the address and the network. Known catalogs: {', '.join(PROFILES)}."
+        )
+        raise RemoteError(msg) from error
+
+
+def _read_items(
+    profile: Profile, guard: Guard, aoi: AOI, season: Season, max_cloud_cover: float | None
+) -> Iterator[pystac.Item]:
+    if guard.local and not Path(profile.url).is_file():
+        msg = (
+            f"There is no catalog {profile.url!r}. Give the name of a known catalog "
+            f"({', '.join(PROFILES)}), a URL, or the path of a catalog.json."
+        )
+        raise InputError(msg)
+    reader = GuardedIO(guard)
+    root = json.loads(reader.read_text(profile.url))
+    if root.get("type") == "FeatureCollection":
+        for feature in root["features"]:
+            item = pystac.Item.from_dict(feature)
+            item.set_self_href(profile.url)
+            yield _absolute(item)
+    elif "conformsTo" in root:
+        yield from _ask_api(profile, reader, aoi, season, max_cloud_cover)
+    else:
+        catalog = pystac.read_file(profile.url, stac_io=reader)
+        if not isinstance(catalog, pystac.Catalog):
+            msg = f"{profile.url!r} is a STAC {type(catalog).__name__}; give a catalog, collection or item collection."
+            raise InputError(msg)
+        for item in catalog.get_items(recursive=True):
+            yield _absolute(item)
+
+
+def _ask_api(
+    profile: Profile, reader: GuardedIO, aoi: AOI, season: Season, max_cloud_cover: float | None
+) -> Iterator[pystac.Item]:
+    client = Client.open(profile.url, stac_io=reader)
+    query = None
+    if profile.cloud_filter == "query" and max_cloud_cover is not None:
+        query = {"eo:cloud_cover": {"lte": max_cloud_cover}}
+    found = client.search(
+        collections=list(profile.collections) or None,
+        intersects=shapely.to_geojson(aoi.geometry),
+        datetime=f"{season.start}T00:00:00Z/{season.end}T23:59:59Z",
+        query=query,
+        limit=profile.page_size,
+        max_items=MAX_ITEMS,
+    )
+    yield from found.items()
+
+
+def _absolute(item: pystac.Item) -> pystac.Item:
+    item.make_asset_hrefs_absolute()
+    return item
+
+
+def _unfit(  # noqa: PLR0913  # one rule a parameter
+    item: pystac.Item,
+    aoi: AOI,
+    season: Season,
+    wanted: frozenset[str],
+    sensor: str,
+    max_cloud_cover: float | None,
+) -> str | None:
+    """Return why an item is left out, or None."""
+    day = _day(item)
+    if day is None or not season.start <= day <= season.end:
+        return "outside_season"
+    if not intersects(item, aoi.geometry):
+        return "outside_area"
+    if not wanted <= band_keys(item, sensor).keys():
+        return "asset_missing"
+    if max_cloud_cover is not None and float(item.properties.get("eo:cloud_cover") or 0) > max_cloud_cover:
+        return "too_cloudy"
+    return None
+
+
+def _day(item: pystac.Item) -> date | None:
+    """Day of an item in UTC; a time without zone is UTC."""
+    when = item.datetime or item.common_metadata.start_datetime
+    if when is None:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).date()
+
+
+def _nothing_found(
+    profile: Profile, guard: Guard, aoi: AOI, season: Season, skipped: dict[str, list[str]]
+) -> str:
+    """Say what was asked, what each filter removed, and what to try."""
+    west, south, east, north = aoi.bounds
+    counts = Counter({reason: len(ids) for reason, ids in skipped.items()})
+    removed = ", ".join(f"{n} {reason}" for reason, n in counts.most_common()) or "the catalog gave no item"
+    advice = "Check area, year and cloud limit."
+    if counts and counts.keys() == {"outside_area"} | (counts.keys() & {"outside_season"}):
+        swapped = aoi.swapped()
+        if abs(swapped.bounds[1]) <= 90 and abs(swapped.bounds[3]) <= 90:  # noqa: SIM102  # reads as two steps
+            if any(
+                intersects(item, swapped.geometry)
+                for item in _candidates(profile, guard, swapped, season, None)
+            ):
+                advice = (
+                    "With longitude and latitude exchanged the area does meet items: they are probably swapped "
+                    "(GeoJSON wants [longitude, latitude])."
+                )
+    return (
+        f"No scenes in {profile.url!r} for longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to "
+        f"{north:.4f}, {season.start} to {season.end}: {removed}. {advice}"
+    )
+
+
+def _short(error: Exception) -> str:
+    """First line of an error, without the query part of URLs (it may hold a signature)."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return " ".join(word.split("?")[0] if urlsplit(word).query else word for word in text.split())[:300]
