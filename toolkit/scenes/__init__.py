@@ -1,0 +1,1 @@
+"""Pixels on the grid: read, clear sky known, one reflectance scale."""
