@@ -1,0 +1,1 @@
+"""Scenes to features: composites, the recipe that defines them."""

@@ -1,0 +1,110 @@
+"""The recipe: everything that decides what a feature value means.
+
+It is stored in samples and checkpoints, so that a map is never made with other features than
+those a model was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from toolkit.errors import InputError, RecipeMismatchError
+from toolkit.scenes.sensors import SENTINEL2_BANDS as SENTINEL2_BANDS  # features name it too
+
+Kind = Literal["median2d", "median1d"]
+Fill = Literal["linear", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRecipe:
+    """How features are made from scenes."""
+
+    sensor: str = "sentinel-2"
+    """Name in :data:`toolkit.scenes.sensors.SENSORS`."""
+    kind: Kind = "median2d"
+    """``median2d``: array (band, step); ``median1d``: the same values as one vector."""
+    bands: tuple[str, ...] = SENTINEL2_BANDS
+    """Band names in the order of the feature array."""
+    first_step: int = 24
+    """First step of the season, counted from the start of the (hemisphere's) year."""
+    n_steps: int = 43
+    """Steps in the season; 24 and 43 are May to November in the north."""
+    step_days: int = 5
+    """Length of a step in days."""
+    clear: str = "default"
+    """Clear-sky preset, a name in :data:`toolkit.scenes.clear.PRESETS`."""
+    dilation_m: float = 0.0
+    """Clouds and shadows are grown by this many metres."""
+    fill: Fill = "linear"
+    """``linear``: steps without observation are filled linearly in time; ``none``: they stay NaN."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no part of the pipeline could serve."""
+        checks = {
+            "kind": (self.kind in get_args(Kind), f"one of {get_args(Kind)}"),
+            "fill": (self.fill in get_args(Fill), f"one of {get_args(Fill)}"),
+            "bands": (
+                len(self.bands) > 0 and len(set(self.bands)) == len(self.bands),
+                "at least one, each once",
+            ),
+            "step_days": (1 <= self.step_days <= 365, "1 to 365 days"),
+            "first_step": (self.first_step >= 0, "0 or more"),
+            "n_steps": (1 <= self.n_steps <= 365 // max(self.step_days, 1), "1 to one year"),
+            "dilation_m": (0 <= self.dilation_m <= 5000, "0 to 5000 metres"),
+        }
+        for name, (fine, allowed) in checks.items():
+            if not fine:
+                msg = f"Recipe: {name} is {getattr(self, name)!r}; allowed: {allowed}."
+                raise InputError(msg)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(n_bands, n_steps)`` of one pixel's series."""
+        return len(self.bands), self.n_steps
+
+    @property
+    def steps_per_year(self) -> int:
+        """Whole steps in a year; days left over join the last step."""
+        return 365 // self.step_days
+
+    def full_year(self) -> FeatureRecipe:
+        """Return the same recipe over all steps of a year, as samples are stored."""
+        return replace(self, first_step=0, n_steps=self.steps_per_year)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "bands": list(self.bands)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureRecipe:
+        """Rebuild a recipe from :meth:`to_dict`.
+
+        Raises:
+            InputError: a key is unknown or a value is not allowed.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            msg = f"Recipe: unknown keys {unknown}; known: {sorted(known)}."
+            raise InputError(msg)
+        return cls(**{**values, "bands": tuple(values.get("bands", SENTINEL2_BANDS))})
+
+
+def check_same_recipe(asked: FeatureRecipe, trained: FeatureRecipe) -> None:
+    """Raise if features asked for are not those a model was trained on.
+
+    Args:
+        asked: recipe of the request.
+        trained: recipe of the checkpoint.
+
+    Raises:
+        RecipeMismatchError: names each differing key with both values.
+    """
+    ours, theirs = asked.to_dict(), trained.to_dict()
+    if differing := [key for key in ours if ours[key] != theirs[key]]:
+        lines = "; ".join(f"{key}: asked {ours[key]!r}, trained {theirs[key]!r}" for key in differing)
+        msg = (
+            f"The model was trained on other features than asked for ({lines}). "
+            "Drop these options, or train a model with them."
+        )
+        raise RecipeMismatchError(msg)
