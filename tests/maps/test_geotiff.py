@@ -1,0 +1,108 @@
+"""GeoTIFFs: valid COGs with colours and names, same bytes, never half."""
+
+import hashlib
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from odc.geo.xr import xr_coords
+from rio_cogeo import cog_validate
+
+from toolkit.errors import GridError, InputError, StorageError
+from toolkit.legend import CROPGLOBE
+from toolkit.maps.areas import area_by_crop
+from toolkit.maps.geotiff import read_layer, replacing, write_crop_map
+
+
+@pytest.fixture
+def labels(geobox):
+    big = geobox.zoom_to(shape=(1200, 1100))
+    classes = np.random.default_rng(0).integers(0, 8, big.shape.yx).astype(np.uint8)
+    return xr.Dataset({"crop": (("y", "x"), classes)}, coords=xr_coords(big))
+
+
+def test_map_is_a_valid_cog_with_overviews_palette_and_nodata(labels, tmp_path):
+    path = write_crop_map(labels, tmp_path / "crop_map.tif", CROPGLOBE, tags={"TIFFTAG_COPYRIGHT": "someone"})
+    valid, errors, warnings = cog_validate(path)
+    assert (valid, errors, warnings) == (True, [], [])
+    with rasterio.open(path) as file:
+        assert file.nodata == 0
+        assert file.overviews(1) == [2, 4]
+        assert file.colormap(1)[1] == (*CROPGLOBE.classes[0].color, 255)
+        assert file.tags()["TIFFTAG_COPYRIGHT"] == "someone"
+        assert file.tags()["CLASS_4"] == "wheat"
+        np.testing.assert_array_equal(file.read(1), labels.crop)
+        assert file.crs.to_epsg() == 32631
+        assert file.transform == labels.odc.geobox.affine
+
+
+def test_overviews_hold_classes_never_averages(geobox, tmp_path):
+    big = geobox.zoom_to(shape=(1024, 1024))
+    classes = np.where(np.indices(big.shape.yx)[1] % 3 == 0, 1, 7).astype(np.uint8)
+    path = write_crop_map(
+        xr.Dataset({"crop": (("y", "x"), classes)}, coords=xr_coords(big)), tmp_path / "a.tif", CROPGLOBE
+    )
+    with rasterio.open(path, overview_level=0) as file:
+        assert set(np.unique(file.read(1))) <= {1, 7}
+
+
+def test_gdal_itself_finds_the_class_names(labels, tmp_path):
+    path = write_crop_map(labels, tmp_path / "crop_map.tif", CROPGLOBE)
+    table = ET.parse(f"{path}.aux.xml")
+    assert [node.text for node in table.iter("Category")] == ["no data", *CROPGLOBE.names]
+    rows = [[cell.text for cell in row.iter("F")] for row in table.iter("Row")]
+    assert rows[3] == ["4", "wheat", "165", "112", "0", "255"]
+
+
+def test_same_pixels_give_the_same_bytes(labels, tmp_path):
+    digests = {
+        hashlib.sha256(write_crop_map(labels, tmp_path / name, CROPGLOBE).read_bytes()).hexdigest()
+        for name in ("a.tif", "b.tif")
+    }
+    assert len(digests) == 1
+
+
+def test_what_was_written_is_read_back_with_its_grid(labels, tmp_path):
+    layer = read_layer(write_crop_map(labels, tmp_path / "a.tif", CROPGLOBE))
+    np.testing.assert_array_equal(layer, labels.crop)
+    assert layer.dtype == np.uint8
+    assert layer.odc.geobox == labels.odc.geobox
+
+
+def test_areas_count_pixels(labels, tmp_path):
+    path = write_crop_map(labels, tmp_path / "a.tif", CROPGLOBE)
+    pixel = abs(labels.odc.geobox.resolution.x * labels.odc.geobox.resolution.y)
+    expected = (labels.crop == 4).sum().item() * pixel / 10_000
+    assert area_by_crop(path, CROPGLOBE)["wheat"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_failure_leaves_the_old_file_and_no_debris(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="in the middle"), replacing(path) as temporary:
+        temporary.write_text("half")
+        msg = "in the middle"
+        raise RuntimeError(msg)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_unwritable_folder_is_a_storage_error(labels, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_crop_map(labels, tmp_path / "file" / "crop_map.tif", CROPGLOBE)
+
+
+def test_labels_without_grid_are_refused(tmp_path):
+    with pytest.raises(GridError, match="no CRS"):
+        write_crop_map(
+            xr.Dataset({"crop": (("y", "x"), np.zeros((2, 2), np.uint8))}), tmp_path / "a.tif", CROPGLOBE
+        )
+
+
+def test_reading_what_is_no_raster_is_refused(tmp_path):
+    (tmp_path / "a.tif").write_text("text")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_layer(tmp_path / "a.tif")

@@ -1,0 +1,42 @@
+"""Layers of a map: what stands where a pixel has no class."""
+
+import numpy as np
+import xarray as xr
+
+from toolkit.legend import CROPGLOBE, Status
+from toolkit.maps.layers import LAYERS, assemble, categories, outside
+
+
+def square(**values):
+    return xr.Dataset({k: (("y", "x"), np.asarray(v, np.uint8)) for k, v in values.items()})
+
+
+def test_outside_the_area_every_layer_holds_its_fill():
+    labels = square(crop=[[3, 4]], confidence=[[80, 90]], status=[[1, 1]])
+    seen = square(observations=[[9, 9]], longest_gap=[[2, 2]])
+    whole = assemble(labels, seen, np.array([[True, False]]))
+    assert {name: whole[name].values.tolist() for name in whole} == {
+        "crop": [[3, 0]],
+        "confidence": [[80, 255]],
+        "status": [[Status.MAPPED, Status.OUTSIDE_AREA]],
+        "observations": [[9, 0]],
+        "longest_gap": [[2, 0]],
+    }
+    assert all(whole[name].dtype == np.uint8 for name in whole)
+
+
+def test_empty_tiles_have_all_layers():
+    empty = outside((2, 3))
+    assert set(empty) == {layer.name for layer in LAYERS}
+    assert (empty.status == Status.OUTSIDE_AREA).all()
+
+
+def test_names_and_files_of_layers_are_unique():
+    assert len({layer.name for layer in LAYERS}) == len({layer.file for layer in LAYERS}) == len(LAYERS)
+
+
+def test_classes_have_names_and_quantities_have_none():
+    named = {layer.name: categories(layer, CROPGLOBE) for layer in LAYERS}
+    assert [name for name, _ in named["crop"].values()] == list(CROPGLOBE.names)
+    assert set(named["status"]) == {int(status) for status in Status}
+    assert named["confidence"] == {}

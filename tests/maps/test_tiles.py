@@ -1,0 +1,84 @@
+"""Tiles: every one made once, joined to the whole, failures reported."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from distributed import Client, LocalCluster
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import BoundingBox
+
+from toolkit.area.grid import tiles
+from toolkit.errors import InputError
+from toolkit.legend import CROPGLOBE
+from toolkit.maps.layers import LAYERS
+from toolkit.maps.tiles import Stopwatch, TileReport, join_tiles, remove_tiles, run_tiles, write_tile
+
+GRID = GeoBox.from_bbox(BoundingBox(600000, 5600000, 601000, 5600700, crs="EPSG:32631"), resolution=10)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two threads in this process: the protocol is the same, the start is fast."""
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            dashboard_address=None,
+            protocol="tcp",
+            host="127.0.0.1",
+        ) as cluster,
+        Client(cluster) as connected,
+    ):
+        yield connected
+
+
+def pixels(tile):
+    """A different value in each pixel of the grid, modulo 251."""
+    rows, columns = np.mgrid[tile.y, tile.x]
+    return ((rows * 1000 + columns) % 251).astype(np.uint8)
+
+
+def make(tile, folder):
+    values = pixels(tile)
+    write_tile(xr.Dataset({layer.name: (("y", "x"), values) for layer in LAYERS}), folder, tile)
+    return TileReport(name=tile.name, seconds={}, mapped=values.size)
+
+
+def test_joined_tiles_hold_every_pixel_in_its_place(client, tmp_path):
+    order = tuple(tiles(GRID, size=32))
+    reports = list(run_tiles(order, partial(make, folder=tmp_path), client=client))
+    assert sorted(report.name for report in reports) == sorted(tile.name for tile in order)
+    files = join_tiles(order, tmp_path, GRID, tmp_path, legend=CROPGLOBE, tags={})
+    rows, columns = np.indices(GRID.shape.yx)
+    with rasterio.open(files["observations"]) as file:
+        np.testing.assert_array_equal(file.read(1), (rows * 1000 + columns) % 251)
+    remove_tiles(order, tmp_path)
+    assert sorted(path.suffix for path in tmp_path.glob("r0*")) == []
+
+
+def test_first_failure_is_raised_as_it_was(client, tmp_path):
+    def fail(tile):
+        if tile.name == "r001_c001":
+            msg = f"tile {tile.name} is bad"
+            raise InputError(msg)
+        return tile.name
+
+    with pytest.raises(InputError, match="tile r001_c001 is bad"):
+        list(run_tiles(tiles(GRID, size=32), fail, client=client))
+
+
+def test_more_tiles_than_the_window_are_all_made(client):
+    assert sorted(run_tiles(range(100), abs, client=client)) == list(range(100))
+
+
+def test_stopwatch_books_time_under_stages():
+    watch = Stopwatch()
+    watch.lap("read")
+    watch.lap("read")
+    watch.lap("write")
+    assert set(watch.seconds) == {"read", "write"}
+    assert all(seconds >= 0 for seconds in watch.seconds.values())

@@ -1,0 +1,65 @@
+"""Dask: a client given is used, our own processes are closed and listen on loopback only."""
+
+import os
+
+import psutil
+import pytest
+from distributed import Client, LocalCluster
+
+from toolkit.cluster import connect, cores
+from toolkit.errors import RemoteError
+
+
+def environment(name):
+    return os.environ.get(name)
+
+
+def listening(pid):
+    return [connection.laddr.ip for connection in psutil.Process(pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN]  # fmt: skip
+
+
+def test_own_workers_are_processes_with_our_settings_on_loopback_and_end():
+    with connect(workers=1) as client:
+        pid = client.submit(os.getpid).result()
+        assert pid != os.getpid()
+        assert client.submit(environment, "GDAL_NUM_THREADS").result() == "1"
+        assert client.submit(environment, "OMP_NUM_THREADS").result() == "1"
+        assert set(listening(pid) + listening(os.getpid())) <= {"127.0.0.1", "::1"}
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_client_given_is_used_and_left_open():
+    with (
+        LocalCluster(
+            n_workers=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        with connect(client) as same:
+            assert same is client
+        assert client.submit(abs, -1).result() == 1
+        with connect(cluster.scheduler_address) as other:
+            assert other.submit(abs, -2).result() == 2
+
+
+def test_address_from_the_environment_is_used(monkeypatch):
+    with LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+    ) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        with connect() as client:
+            assert client.scheduler.address == cluster.scheduler_address
+
+
+def test_unreachable_scheduler_is_a_remote_error(monkeypatch):
+    monkeypatch.setattr("toolkit.cluster.CONNECT_TIMEOUT_S", 1)
+    with (
+        pytest.raises(RemoteError, match="No Dask scheduler answers at 'tcp://127.0.0.1:9'"),
+        connect("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_at_least_one_core_is_found():
+    assert cores() >= 1

@@ -1,0 +1,69 @@
+"""Dask: a client given by the user, or workers of our own on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+from toolkit.catalog.guard import GDAL_ENVIRONMENT
+from toolkit.errors import RemoteError
+
+ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+}
+"""Every worker computes on one core; Dask owns the cores."""
+CONNECT_TIMEOUT_S = 10
+QUIET = "ignore:Dataset has no geotransform,ignore:Use `@` matmul,ignore:The 'shapely.ops.transform"
+"""What libraries say of their own insides in a worker; our warnings still show."""
+
+
+@contextmanager
+def connect(client: Client | str | None = None, *, workers: int | None = None) -> Iterator[Client]:
+    """Give a Dask client, and close it afterwards if it is ours.
+
+    Args:
+        client: a client (used as it is), a scheduler's address such as ``tcp://host:8786``, or None for
+            ``DASK_SCHEDULER_ADDRESS`` or else local processes.
+        workers: number of local processes, one thread each; default one per core.
+
+    Raises:
+        RemoteError: the scheduler does not answer.
+    """
+    if isinstance(client, Client):
+        yield client
+        return
+    address = client or os.environ.get("DASK_SCHEDULER_ADDRESS")
+    if address:
+        try:
+            connected = Client(address, timeout=CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError, ValueError) as error:
+            msg = f"No Dask scheduler answers at {address!r} ({error}). Start it, or leave the address out."
+            raise RemoteError(msg) from error
+        with connected:
+            yield connected
+        return
+    with _local(workers or cores()) as cluster, Client(cluster) as ours:
+        yield ours
+
+
+def _local(workers: int) -> LocalCluster:
+    """Processes on loopback only, without dashboard (it would listen on every interface)."""
+    return LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types here
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        env={**GDAL_ENVIRONMENT, **ONE_THREAD, "PYTHONWARNINGS": QUIET},
+        silence_logs=logging.ERROR,
+        memory_limit="auto",
+    )
+
+
+def cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

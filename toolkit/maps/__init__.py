@@ -1,0 +1,1 @@
+"""Finished, checked, legible products."""

@@ -1,0 +1,119 @@
+"""The layers of a map: file names, meaning, nodata, overviews."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from toolkit.legend import Legend, Status
+
+Overviews = Literal["mode", "average", "nearest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One uint8 raster of a map."""
+
+    name: str
+    """Variable in the labels dataset; the file is ``<file>``."""
+    file: str
+    """File name in the output folder."""
+    title: str
+    """What the values mean, with the unit."""
+    nodata: int | None
+    """Value of pixels without data, or None if every pixel has one."""
+    fill: int
+    """Value outside the area."""
+    overviews: Overviews
+    """How overviews are made; classes are never averaged."""
+
+
+LAYERS = (
+    Layer(
+        name="crop",
+        file="crop_map.tif",
+        title="crop class",
+        nodata=0,
+        fill=0,
+        overviews="mode",
+    ),
+    Layer(
+        name="confidence",
+        file="confidence.tif",
+        title="probability of the mapped class, percent",
+        nodata=255,
+        fill=255,
+        overviews="average",
+    ),
+    Layer(
+        name="observations",
+        file="observations.tif",
+        title="clear dates in the season (255: that many or more)",
+        nodata=None,
+        fill=0,
+        overviews="nearest",
+    ),
+    Layer(
+        name="longest_gap",
+        file="longest_gap.tif",
+        title="longest run of steps without a clear date",
+        nodata=None,
+        fill=0,
+        overviews="nearest",
+    ),
+    Layer(
+        name="status",
+        file="status.tif",
+        title="why a pixel has, or has not, a class",
+        nodata=None,
+        fill=Status.OUTSIDE_AREA,
+        overviews="mode",
+    ),
+)
+"""Rasters written for each map, in this order."""
+
+STATUS_COLORS = {
+    Status.MAPPED: (60, 140, 60),
+    Status.OUTSIDE_AREA: (255, 255, 255),
+    Status.NOT_CROPLAND: (200, 200, 200),
+    Status.NOT_OBSERVED: (90, 90, 90),
+    Status.OUT_OF_DISTRIBUTION: (230, 150, 40),
+    Status.FAILED: (200, 30, 30),
+}
+"""Red, green, blue of each status."""
+
+
+def categories(layer: Layer, legend: Legend) -> dict[int, tuple[str, tuple[int, int, int]]]:
+    """Return value -> (name, colour) of a layer of classes; empty for quantities."""
+    if layer.name == "crop":
+        return {k + 1: (entry.name, entry.color) for k, entry in enumerate(legend.classes)}
+    if layer.name == "status":
+        return {int(s): (s.name.lower().replace("_", " "), STATUS_COLORS[s]) for s in Status}
+    return {}
+
+
+def assemble(labels: xr.Dataset, seen: xr.Dataset, within: npt.NDArray[np.bool_]) -> xr.Dataset:
+    """Join what is known of each pixel of a tile.
+
+    Args:
+        labels: result of ``predict``: ``crop``, ``confidence``, ``status``.
+        seen: ``observations`` and ``longest_gap``.
+        within: bool ``(y, x)``, True inside the area of interest.
+
+    Returns:
+        One uint8 ``(y, x)`` variable per layer, the layer's fill outside the area.
+    """
+    known = xr.merge([labels[["crop", "confidence", "status"]], seen[["observations", "longest_gap"]]])
+    mask = xr.DataArray(within, dims=("y", "x"))
+    return known.assign(
+        {layer.name: known[layer.name].where(mask, layer.fill).astype(np.uint8) for layer in LAYERS}
+    )
+
+
+def outside(shape: tuple[int, int]) -> xr.Dataset:
+    """Layers of a tile that lies outside the area altogether."""
+    return xr.Dataset({layer.name: (("y", "x"), np.full(shape, layer.fill, np.uint8)) for layer in LAYERS})

@@ -1,0 +1,166 @@
+"""Tiles: made one by one as Dask tasks, kept as files until the map is joined."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import xarray as xr
+from distributed import Client, as_completed
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from toolkit.area.grid import Tile
+from toolkit.legend import Legend
+from toolkit.maps.geotiff import replacing, write_layer
+from toolkit.maps.layers import LAYERS
+
+TASKS_PER_WORKER = 4
+"""Tiles handed to the cluster ahead of need; the rest wait here, so that the graph stays small."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileReport:
+    """What a worker tells of a finished tile."""
+
+    name: str
+    """Name of the tile."""
+    seconds: dict[str, float]
+    """Wall seconds of each stage."""
+    mapped: int
+    """Pixels that got a class."""
+
+
+class Stopwatch:
+    """Wall seconds of named stages."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap under a stage."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+Place = TypeVar("Place")
+Report = TypeVar("Report")
+
+
+def run_tiles(tiles: Iterable[Place], work: Callable[[Place], Report], *, client: Client) -> Iterator[Report]:
+    """Work on tiles on a cluster and yield what each gives, as they finish.
+
+    Args:
+        tiles: tiles, or what stands for them.
+        work: works on one tile; sent to the workers, so it must be picklable.
+        client: Dask client.
+
+    Raises:
+        Exception: what ``work`` raised for the first tile that failed; tiles not yet started are cancelled.
+    """
+    waiting = iter(tiles)
+    window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    started = [client.submit(work, tile, pure=False) for _, tile in zip(range(window), waiting, strict=False)]
+    finished = as_completed(started)
+    try:
+        for future in finished:
+            yield future.result()
+            started.remove(future)
+            if (tile := next(waiting, None)) is not None:
+                following = client.submit(work, tile, pure=False)
+                started.append(following)
+                finished.add(following)
+    finally:
+        client.cancel(started, force=True)
+
+
+def tile_path(folder: Path, name: str) -> Path:
+    """Return where a tile is kept."""
+    return folder / f"{name}.tif"
+
+
+def write_tile(labels: xr.Dataset, folder: Path, tile: Tile) -> Path:
+    """Store the layers of a tile as one GeoTIFF.
+
+    Args:
+        labels: uint8 variables named as in :data:`toolkit.maps.layers.LAYERS`, ``(y, x)``.
+        folder: existing folder.
+        tile: place and name.
+    """
+    stack = np.stack([labels[layer.name].to_numpy() for layer in LAYERS]).astype(np.uint8)
+    path = tile_path(folder, tile.name)
+    with (
+        replacing(path) as temporary,
+        rasterio.open(
+            temporary,
+            "w",
+            driver="GTiff",
+            dtype="uint8",
+            count=len(LAYERS),
+            height=stack.shape[1],
+            width=stack.shape[2],
+            crs=str(tile.geobox.crs),
+            transform=tile.geobox.affine,
+            compress="deflate",
+        ) as file,
+    ):
+        file.write(stack)
+    return path
+
+
+def join_tiles(
+    tiles: Iterable[Tile],
+    folder: Path,
+    geobox: GeoBox,
+    out: Path,
+    *,
+    legend: Legend,
+    tags: dict[str, str],
+) -> dict[str, Path]:
+    """Join stored tiles to the layers of the map, one tile in memory at a time.
+
+    Args:
+        tiles: tiles of the map.
+        folder: where they are stored.
+        geobox: grid of the map.
+        out: existing output folder.
+        legend: classes of the map.
+        tags: TIFF tags of every layer.
+
+    Returns:
+        Layer name -> file written.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    order = tuple(tiles)
+    return {
+        layer.name: write_layer(_blocks(order, folder, band), geobox, layer, out / layer.file, legend, tags)
+        for band, layer in enumerate(LAYERS, start=1)
+    }
+
+
+def _blocks(tiles: Iterable[Tile], folder: Path, band: int) -> Iterator[tuple[Window, npt.NDArray[np.uint8]]]:
+    for tile in tiles:
+        with rasterio.open(tile_path(folder, tile.name)) as file:
+            values: npt.NDArray[np.uint8] = file.read(band)
+        height, width = values.shape
+        yield Window(tile.x.start, tile.y.start, width, height), values
+
+
+def remove_tiles(tiles: Iterable[Tile], folder: Path) -> None:
+    """Delete stored tiles and their folder."""
+    for tile in tiles:
+        tile_path(folder, tile.name).unlink(missing_ok=True)
+    if folder.is_dir() and not os.listdir(folder):
+        folder.rmdir()
