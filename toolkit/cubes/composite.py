@@ -139,7 +139,7 @@ def _blockwise(function, *arrays: xr.DataArray, dtype=np.float32, **options) -> 
     return result.transpose("step", "y", "x")
 
 
-def _median_block(  # noqa: PLR0913  # the arrays and numbers of one kernel call
+def _median_block(  # the arrays and numbers of one kernel call
     values: npt.NDArray[np.uint16],
     clear: npt.NDArray[np.bool_],
     *,
@@ -150,9 +150,9 @@ def _median_block(  # noqa: PLR0913  # the arrays and numbers of one kernel call
 ) -> npt.NDArray[np.float32]:
     """Median of one block ``(y, x, time)``; the memory behind it is time-first, so moving the axis is free."""
     median = windowed_median(_time_first(values), _time_first(clear), starts, stops)
+    median *= scale  # before filling, as samples are filled: the two agree to the last bit
     if fill == "linear":
         median = fill_linear(median)
-    median *= scale
     return np.moveaxis(median.reshape(-1, *values.shape[:2]), 0, -1)
 
 

@@ -1,0 +1,1 @@
+"""Labels, samples, networks: from features to a trained model and back to classes."""

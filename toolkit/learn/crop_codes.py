@@ -1,0 +1,73 @@
+"""Crop codes of a label raster, brought onto a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import shapely
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+
+from toolkit.errors import LabelError
+from toolkit.learn.grids import degrees, raise_elsewhere
+
+
+def read_codes(path: Path, geobox: GeoBox) -> npt.NDArray[np.int64]:
+    """Return the codes of a raster on a grid, by nearest neighbour.
+
+    Args:
+        path: GeoTIFF with one code per pixel.
+        geobox: output grid.
+
+    Returns:
+        int64 ``(y, x)``, 0 where the raster ends or has its no-data value.
+
+    Raises:
+        LabelError: the file cannot be read, is not of whole numbers, has no CRS or lies elsewhere.
+    """
+    with _opened(path) as source:
+        if not np.issubdtype(np.dtype(source.dtypes[0]), np.integer):
+            msg = f"{str(path)!r} holds {source.dtypes[0]}; crop codes are whole numbers. Convert it."
+            raise LabelError(msg)
+        if source.crs is None:
+            msg = f"{str(path)!r} has no CRS; one is needed to find the grid in it. Assign it."
+            raise LabelError(msg)
+        bounds = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+        if not shapely.box(*bounds).intersects(shapely.box(*degrees(geobox))):
+            raise_elsewhere(bounds, geobox)
+        height, width = geobox.shape.yx
+        with WarpedVRT(
+            source,
+            crs=str(geobox.crs),
+            transform=geobox.affine,
+            height=height,
+            width=width,
+            resampling=Resampling.nearest,
+            tolerance=1e-6,  # pixels; GDAL's default is off by up to an eighth (0 is refused)
+        ) as warped:
+            codes = np.asarray(warped.read(1)).astype(np.int64)
+        if source.nodata is not None:
+            codes[codes == source.nodata] = 0
+    return codes
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """Open a GeoTIFF; what rasterio raises inside becomes a LabelError."""
+    if not path.is_file():
+        msg = f"There is no label raster {str(path)!r}. Give the path of a GeoTIFF."
+        raise LabelError(msg)
+    try:
+        with rasterio.open(path, driver="GTiff") as source:
+            yield source
+    except RasterioError as error:
+        msg = f"{str(path)!r} cannot be read as a GeoTIFF ({error}). Check that it opens in QGIS."
+        raise LabelError(msg) from error

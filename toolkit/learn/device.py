@@ -1,0 +1,58 @@
+"""Which processor computes, and computing the same there every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from toolkit.errors import ModelError
+
+DEVICES = ("auto", "cpu", "cuda")
+"""Names of devices; ``auto`` is the GPU where there is one."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name.
+
+    Args:
+        name: one of :data:`DEVICES`, or ``cuda:1`` for the second GPU.
+
+    Raises:
+        ModelError: the name is unknown, or that GPU is not there.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
+        msg = f"Device {name!r} is unknown. Known: {', '.join(DEVICES)}, cuda:N. Choose one of them."
+        raise ModelError(msg)
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "auto":
+        return torch.device("cuda" if n_gpus else "cpu")
+    if kind == "cuda" and int(number or 0) >= n_gpus:
+        msg = f"Device {name!r} is not there: torch sees {n_gpus} GPU. Use device='auto' or 'cpu'."
+        raise ModelError(msg)
+    return torch.device(name)
+
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Switch off what makes a GPU answer differently from run to run; a CPU needs nothing."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block only; the caller's random state comes back afterwards."""
+    gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        # Not torch.manual_seed: that also seeds devices whose state is not brought back.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
