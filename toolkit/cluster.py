@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,13 +13,13 @@ from distributed import Client, LocalCluster
 from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.errors import RemoteError
 
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 """Every worker computes on one core; Dask owns the cores."""
 CONNECT_TIMEOUT_S = 10
-QUIET = "ignore:Dataset has no geotransform,ignore:Use `@` matmul,ignore:The 'shapely.ops.transform"
-"""What libraries say of their own insides in a worker; our warnings still show."""
+NOISY_LOGGERS = ("distributed", "odc.loader", "rasterio")
+"""Libraries that print what we report ourselves: each failure ends as one sentence of ours."""
 
 
 @contextmanager
@@ -47,18 +48,26 @@ def connect(client: Client | str | None = None, *, workers: int | None = None) -
             yield connected
         return
     with _local(workers or cores()) as cluster, Client(cluster) as ours:
+        ours.run(_quieten)
         yield ours
 
 
+def _quieten() -> None:
+    """Keep a worker of ours from printing into the user's terminal."""
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "Dataset has no geotransform")  # of rasterio's own memory datasets
+
+
 def _local(workers: int) -> LocalCluster:
-    """Processes on loopback only, without dashboard (it would listen on every interface)."""
+    """Processes that listen on loopback only; without an address the dashboard would listen everywhere."""
     return LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types here
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
-        env={**GDAL_ENVIRONMENT, **ONE_THREAD, "PYTHONWARNINGS": QUIET},
+        dashboard_address="127.0.0.1:0",
+        env={**GDAL_ENVIRONMENT, **ONE_THREAD},
         silence_logs=logging.ERROR,
         memory_limit="auto",
     )

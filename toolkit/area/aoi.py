@@ -143,7 +143,7 @@ def _checked(shape: BaseGeometry, source: str) -> BaseGeometry:
 def _check_bounds(bounds: Any, source: str) -> None:
     west, south, east, north = (float(v) for v in bounds)
     got = f"x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g}"
-    if -90 <= west and east <= 90 and (south < -90 or north > 90) and -180 <= south and north <= 180:
+    if west >= -90 and east <= 90 and (south < -90 or north > 90) and south >= -180 and north <= 180:
         msg = (
             f"Longitude and latitude look swapped in {source}: got {got}, but latitude (y) must be -90 to 90. "
             "GeoJSON wants [longitude, latitude]."

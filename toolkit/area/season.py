@@ -100,7 +100,7 @@ class Season:
         return np.where(inside, steps, -1).astype(np.int64)
 
 
-def season(  # noqa: PLR0913  # six plain numbers say a season; a wrapper object would hide them
+def season(  # six plain numbers say a season; a wrapper object would hide them
     year: int,
     *,
     aoi: AOI | None = None,

@@ -108,6 +108,14 @@ def read_items(path: str | Path) -> pystac.ItemCollection:
     try:
         document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         return pystac.ItemCollection.from_dict(document, preserve_dict=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        pystac.STACError,
+        pystac.STACTypeError,
+    ) as error:
         msg = f"{str(path)!r} holds no saved items ({error}). Make it with 'cropglobe search --out DIR'."
         raise InputError(msg) from error

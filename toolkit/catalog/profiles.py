@@ -79,6 +79,9 @@ ASSET_KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Sensor -> band -> asset keys under which catalogs offer it."""
 
+QUALITY_LAYER: Mapping[str, str] = MappingProxyType({"sentinel-2": "SCL"})
+"""Sensor -> layer that tells clear sky; no scene is of use without it."""
+
 
 def resolve_profile(catalog: str, *, allow_hosts: tuple[str, ...] = ()) -> Profile:
     """Return the profile of a catalog.

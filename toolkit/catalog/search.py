@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from toolkit.area.aoi import AOI
 from toolkit.area.season import Season
 from toolkit.catalog.guard import Guard
 from toolkit.catalog.items import band_keys, intersects, normalise
-from toolkit.catalog.profiles import ASSET_KEYS, PROFILES, Profile, resolve_profile
+from toolkit.catalog.profiles import ASSET_KEYS, PROFILES, QUALITY_LAYER, Profile, resolve_profile
 from toolkit.errors import BandError, InputError, NoItemsError, RemoteError
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def search_items(
         aoi: area; items must touch it.
         season: first and last day.
         sensor: key of :data:`toolkit.catalog.profiles.ASSET_KEYS`.
-        bands: bands that every item must offer; default all of the sensor.
+        bands: bands that every item must offer beside the quality layer; default all of the sensor.
         max_cloud_cover: percent, 0 to 100; items with more are left out; None keeps all.
         allow_hosts: further hosts that may be read.
 
@@ -132,7 +132,7 @@ def search_items(
         used[item.id] = normalise(item, keys, guard)
     if not used:
         raise NoItemsError(_nothing_found(profile, guard, aoi, season, skipped))
-    items = sorted(used.values(), key=lambda item: (item.datetime or datetime.max, item.id))
+    items = sorted(used.values(), key=lambda item: (str(item.datetime), item.id))
     return pystac.ItemCollection(
         items,
         extra_fields={"catalog": profile.url, "sensor": sensor, "skipped": skipped},
@@ -153,7 +153,7 @@ def _check_request(sensor: str, bands: Iterable[str] | None, max_cloud_cover: fl
     if max_cloud_cover is not None and not 0 <= max_cloud_cover <= 100:
         msg = f"Cloud cover is {max_cloud_cover!r}; allowed: 0 to 100 percent."
         raise InputError(msg)
-    return frozenset(wanted)
+    return frozenset((*wanted, QUALITY_LAYER[sensor]))
 
 
 def _candidates(
@@ -225,7 +225,7 @@ def _absolute(item: pystac.Item) -> pystac.Item:
     return item
 
 
-def _unfit(  # noqa: PLR0913  # one rule a parameter
+def _unfit(  # one rule a parameter
     item: pystac.Item,
     aoi: AOI,
     season: Season,

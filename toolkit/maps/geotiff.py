@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -63,7 +62,7 @@ def write_crop_map(
     return write_layer(blocks, geobox, LAYERS[0], Path(path), legend, tags or {})
 
 
-def write_layer(  # noqa: PLR0913  # pixels, grid, meaning, place, legend, tags: each its own thing
+def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thing
     blocks: Iterable[tuple[Window, npt.NDArray[np.uint8]]],
     geobox: GeoBox,
     layer: Layer,

@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from toolkit.area.grid import Tile
+from toolkit.errors import CropglobeError
 from toolkit.legend import Legend
 from toolkit.maps.geotiff import replacing, write_layer
 from toolkit.maps.layers import LAYERS
@@ -70,18 +71,30 @@ def run_tiles(tiles: Iterable[Place], work: Callable[[Place], Report], *, client
     """
     waiting = iter(tiles)
     window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    started = [client.submit(work, tile, pure=False) for _, tile in zip(range(window), waiting, strict=False)]
+    started = [
+        client.submit(_attempt, work, tile, pure=False)
+        for _, tile in zip(range(window), waiting, strict=False)
+    ]
     finished = as_completed(started)
     try:
         for future in finished:
             yield future.result()
             started.remove(future)
             if (tile := next(waiting, None)) is not None:
-                following = client.submit(work, tile, pure=False)
+                following = client.submit(_attempt, work, tile, pure=False)
                 started.append(following)
                 finished.add(following)
     finally:
         client.cancel(started, force=True)
+
+
+def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
+    """Work on a tile; our own errors travel without their cause, which GDAL's errors make unpicklable."""
+    try:
+        return work(tile)
+    except CropglobeError as error:
+        failure = type(error)(str(error))
+    raise failure
 
 
 def tile_path(folder: Path, name: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from toolkit.catalog.profiles import QUALITY_LAYER
 from toolkit.errors import BandError, InputError
 
 SENTINEL2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
@@ -29,7 +30,9 @@ class Sensor:
 SENSORS: Mapping[str, Sensor] = MappingProxyType(
     {
         # Scale: Sentinel-2 Products Specification Document, quantification value 10000.
-        "sentinel-2": Sensor(name="sentinel-2", bands=SENTINEL2_BANDS, quality="SCL", scale=1e-4),
+        "sentinel-2": Sensor(
+            name="sentinel-2", bands=SENTINEL2_BANDS, quality=QUALITY_LAYER["sentinel-2"], scale=1e-4
+        ),
     }
 )
 """Sensors by name."""

@@ -1,0 +1,1 @@
+"""Workflows: configuration in, finished products out."""

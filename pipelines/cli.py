@@ -1,0 +1,148 @@
+"""The command ``cropglobe``: options in, one workflow each, exit codes out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import click
+
+import toolkit
+from pipelines.config import (
+    MapRequest,
+    SamplesRequest,
+    SearchRequest,
+    SimulateRequest,
+    TrainRequest,
+)
+from pipelines.options import request_options
+from toolkit.errors import CropglobeError, CropglobeWarning
+
+INTERNAL_ERROR = 10
+INTERRUPTED = 130
+BAD_USAGE = 4
+
+# Workflows are imported by their commands: torch and odc-stac take seconds, and --help needs neither.
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(toolkit.__version__, prog_name="cropglobe")
+@click.option("-v", "--verbose", is_flag=True, help="Log what libraries do, and show tracebacks.")
+def cropglobe(*, verbose: bool) -> None:
+    """Crop-type maps from public satellite data.
+
+    Options may also stand in a YAML file: cropglobe map RUN.yaml --out DIR. Options win over the file.
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR)
+
+
+@cropglobe.command()
+@request_options(SearchRequest)
+def search(request: SearchRequest) -> None:
+    """Find the scenes of a season over an area."""
+    from pipelines import search as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
+@request_options(SamplesRequest)
+def samples(request: SamplesRequest) -> None:
+    """Turn labels and scenes into training samples."""
+    from pipelines import samples as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
+@request_options(TrainRequest)
+def train(request: TrainRequest) -> None:
+    """Train a model on samples."""
+    from pipelines import train as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command("map")
+@request_options(MapRequest)
+def make_map(request: MapRequest) -> None:
+    """Make a crop map of an area."""
+    from pipelines import crop_map
+
+    _tell(crop_map.run(request).lines())
+
+
+@cropglobe.command()
+@request_options(SimulateRequest)
+def simulate(request: SimulateRequest) -> None:
+    """Make simulated scenes with known crops, to try things without a network."""
+    from pipelines import simulate as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for the results.")
+@click.option("--sample", type=click.Path(path_type=Path), default=None, help="Folder of the sample area.")
+def demo(out: Path | None, sample: Path | None) -> None:
+    """Map the sample area: simulated scenes, model included, no network."""
+    from pipelines import demo as workflow
+
+    _tell(workflow.run(out=out, sample=sample).lines())
+
+
+@cropglobe.command()
+def doctor() -> None:
+    """Check that this machine is fit to make maps."""
+    from pipelines import doctor as workflow
+
+    findings = workflow.run()
+    _tell(
+        [f"{'ok' if finding.fine else 'PROBLEM':<8}{finding.name}: {finding.detail}" for finding in findings]
+    )
+    if not all(finding.fine for finding in findings):
+        sys.exit(INTERNAL_ERROR)
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Show our own warnings as one line; those of libraries are for their developers."""
+    if issubclass(category, CropglobeWarning):
+        click.echo(f"Warning: {message}", err=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 4 bad input, 5 nothing to do, 6 remote, 7 storage, 8 model, 10 our fault."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # fewer parameters are used
+    verbose = "-v" in (arguments or sys.argv[1:]) or "--verbose" in (arguments or sys.argv[1:])
+    try:
+        cropglobe.main(args=arguments, prog_name="cropglobe", standalone_mode=False)
+    except CropglobeError as error:
+        _fail(str(error), error.exit_code, verbose=verbose, error=error)
+    except click.ClickException as error:
+        _fail(error.format_message(), BAD_USAGE, verbose=verbose, error=error)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # the last line of defence: a sentence instead of a traceback
+        text = (
+            f"{type(error).__name__}: {error}. This is a fault of cropglobe; run again with -v and report it."
+        )
+        _fail(text, INTERNAL_ERROR, verbose=verbose, error=error)
+
+
+def _fail(message: str, code: int, *, verbose: bool, error: Exception) -> None:
+    if verbose:
+        logging.getLogger(__name__).error("failed", exc_info=error)
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

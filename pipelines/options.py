@@ -1,0 +1,73 @@
+"""Command-line options made from a request: every option is also a YAML key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+
+from pipelines.config import Request
+from toolkit.errors import InputError
+
+Command = Callable[..., Any]
+
+
+def request_options(model: type[Request]) -> Callable[[Command], Command]:
+    """Return a decorator that adds an optional run file and one option per field.
+
+    The command gets the checked request as its only argument.
+    """
+
+    def decorate(command: Command) -> Command:
+        def checked(run_file: Path | None, **options: Any) -> Any:
+            return command(model.read(run_file, _parsed(model, options)))
+
+        checked.__name__, checked.__doc__ = command.__name__, command.__doc__
+        decorated: Command = click.argument(
+            "run_file", required=False, type=click.Path(path_type=Path), metavar="[RUN.yaml]"
+        )(checked)
+        for name, field in reversed(model.model_fields.items()):
+            decorated = _option(name, field.annotation, field.description or "")(decorated)
+        return decorated
+
+    return decorate
+
+
+def _option(name: str, annotation: Any, description: str) -> Callable[[Command], Command]:
+    flag = f"--{name.replace('_', '-')}"
+    kind = _plain(annotation)
+    if get_origin(kind) is Literal:
+        return click.option(flag, type=click.Choice(get_args(kind)), default=None, help=description)
+    if kind is bool:
+        return click.option(flag, is_flag=True, default=None, help=description)
+    if get_origin(kind) is dict:
+        return click.option(flag, name, multiple=True, metavar="KEY=VALUE", help=f"{description} Repeatable.")
+    if get_origin(kind) is tuple:
+        return click.option(flag, name, multiple=True, help=f"{description} Repeatable.")
+    types = {int: click.INT, float: click.FLOAT, Path: click.Path(path_type=Path)}
+    return click.option(flag, type=types.get(kind, click.STRING), default=None, help=description)
+
+
+def _plain(annotation: Any) -> Any:
+    """Strip None and constraints from an annotation."""
+    if get_origin(annotation) in (Union, UnionType):
+        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def _parsed(model: type[Request], options: dict[str, Any]) -> dict[str, Any]:
+    """Turn repeated KEY=VALUE options into mappings."""
+    parsed = {}
+    for name, value in options.items():
+        if get_origin(_plain(model.model_fields[name].annotation)) is dict and value:
+            if wrong := [text for text in value if "=" not in text]:
+                msg = f"--{name.replace('_', '-')} {wrong[0]!r} is not KEY=VALUE, e.g. 1110=wheat."
+                raise InputError(msg)
+            value = dict(text.split("=", 1) for text in value)
+        parsed[name] = value
+    return parsed

@@ -1,0 +1,70 @@
+"""What a map run gives back: paths, areas, accuracy, timings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from toolkit.learn.accuracy import Accuracy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropMap:
+    """A finished map."""
+
+    folder: Path
+    """Output folder."""
+    files: dict[str, Path]
+    """Layer -> file."""
+    areas: dict[str, float]
+    """Crop -> hectares."""
+    accuracy: Accuracy | None
+    """Against the fields given, or None."""
+    seconds: dict[str, float]
+    """Wall seconds of each stage."""
+    worker_seconds: dict[str, float]
+    """Seconds of each stage inside the tiles, added over workers."""
+    n_scenes: int
+    """Scenes used."""
+    attribution: str
+    """Notice that users of the map must keep."""
+
+    def lines(self) -> list[str]:
+        """One screen for a terminal."""
+        total = sum(self.areas.values())
+        lines = ["", f"{'crop':<12}{'hectares':>10}{'share':>8}"]
+        for crop, area in self.areas.items():
+            lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
+        lines += self._accuracy_lines()
+        lines += ["", f"{self.n_scenes} scenes. Seconds: {_seconds(self.seconds)}"]
+        lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]
+        lines += [
+            "",
+            *(str(path) for path in self.files.values()),
+            str(self.folder / "run.json"),
+            self.attribution,
+        ]
+        return lines
+
+    def _accuracy_lines(self) -> list[str]:
+        if self.accuracy is None:
+            return []
+        return [
+            "",
+            f"overall accuracy {self.accuracy.overall:.3f}, macro F1 {self.accuracy.macro_f1:.3f} "
+            f"on {self.accuracy.n} pixels inside the given fields",
+        ]
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(crop)}</td><td style='text-align:right'>{area:,.1f}</td></tr>"
+            for crop, area in self.areas.items()
+        )
+        table = f"<table><tr><th>crop</th><th>hectares</th></tr>{rows}</table>"
+        accuracy = "<br>".join(map(escape, self._accuracy_lines()))
+        return f"<div>{table}<p>{accuracy}</p><p>{escape(str(self.files['crop']))}<br>{escape(self.attribution)}</p></div>"
+
+
+def _seconds(stages: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in stages.items())

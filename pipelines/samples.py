@@ -1,0 +1,130 @@
+"""Samples workflow: labels and scenes in, labelled full-year series out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import pystac
+import xarray as xr
+from distributed import Client
+from odc.geo.geobox import GeoBox
+
+from pipelines.config import SamplesRequest
+from pipelines.folder import prepare
+from pipelines.progress import Progress
+from pipelines.search import find
+from toolkit.area.aoi import read_aoi
+from toolkit.area.grid import Tile, output_geobox, tiles
+from toolkit.area.season import Season
+from toolkit.catalog.items import is_simulated, read_items
+from toolkit.cluster import connect
+from toolkit.cubes.features import build_features, recipe_season
+from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
+from toolkit.learn.extract import extract_samples
+from toolkit.learn.samples import Samples, join_samples, write_samples
+from toolkit.maps.tiles import run_tiles
+from toolkit.scenes.clear import ClearSky
+from toolkit.scenes.sentinel2 import load_scenes
+
+SAMPLES_FILE = "samples.zarr"
+RASTER_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplesJob:
+    """What a worker needs beside the tile."""
+
+    items: Path
+    """Frozen items of the run."""
+    recipe: FeatureRecipe
+    """Full-year recipe of the series."""
+    season: Season
+    """The full year in the calendar of the hemisphere."""
+    simulated: bool
+    """Whether any scene is simulated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedSamples:
+    """Result of the workflow."""
+
+    samples: Samples
+    """Labelled series."""
+    path: Path
+    """Where they are saved."""
+
+    def lines(self) -> list[str]:
+        """A few lines for a terminal."""
+        names = self.samples.legend.names
+        counts = Counter(names[k] for k in self.samples.crop.tolist())
+        return [
+            f"{len(self.samples)} samples of {len(set(self.samples.field.tolist()))} fields",
+            "per crop: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()),
+            f"saved in {self.path}",
+        ]
+
+
+def run(config: SamplesRequest, client: Client | str | None = None, *, progress: bool = True) -> SavedSamples:
+    """Turn labels into samples and save them as ``samples.zarr``.
+
+    Args:
+        config: the request.
+        client: Dask client or scheduler address; None for local processes.
+        progress: whether to tell how far the run is.
+
+    Raises:
+        CropglobeError: see :mod:`toolkit.errors`; nothing half-written is left.
+    """
+    tell = Progress(quiet=not progress)
+    prepare(config.out)
+    aoi = read_aoi(config.aoi)
+    geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
+    labels = thin_labels(_labels(config, geobox), cap_per_field=config.cap_per_field, seed=config.seed)
+    # Gaps stay open: they are filled after the season is cut, as maps fill them.
+    recipe = FeatureRecipe(clear=config.clear, dilation_m=config.dilation, fill="none").full_year()
+    year = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
+    found = find(config, aoi, year, bands=recipe.bands)
+    tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
+    simulated = any(is_simulated(item) for item in found.items)
+    job = SamplesJob(items=found.path.resolve(), recipe=recipe, season=year, simulated=simulated)
+    labelled = [
+        (tile, labels.isel(y=tile.y, x=tile.x))
+        for tile in tiles(geobox, size=config.tile_size)
+        if labels.crop[tile.y, tile.x].any()
+    ]
+    parts: list[Samples] = []
+    with connect(client or config.scheduler, workers=config.workers) as connected:
+        start = time.perf_counter()
+        for part in run_tiles(labelled, partial(sample_tile, job=job), client=connected):
+            parts.append(part)
+            tell.count("tiles", len(parts), len(labelled), since=start)
+    samples = join_samples(parts, same_fields=True)
+    path = write_samples(samples, config.out / SAMPLES_FILE, overwrite=True)
+    config.write(config.out / "run.yaml")
+    return SavedSamples(samples=samples, path=path)
+
+
+def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
+    if config.labels.suffix.lower() in RASTER_SUFFIXES:
+        return read_label_raster(config.labels, geobox, classes=config.classes or {})
+    return rasterize_fields(config.labels, geobox, inner_buffer_m=config.inner_buffer)
+
+
+def sample_tile(place: tuple[Tile, xr.Dataset], job: SamplesJob) -> Samples:
+    """Make the samples of one tile (runs on a worker)."""
+    tile, labels = place
+    sky = ClearSky(job.recipe.clear, job.recipe.dilation_m)
+    scenes = load_scenes(_items(job.items), tile.geobox, bands=job.recipe.bands, clear=sky)
+    features = build_features(scenes, job.recipe, job.season)
+    return extract_samples(features, labels, job.recipe, simulated=job.simulated)
+
+
+@lru_cache(maxsize=1)
+def _items(path: Path) -> pystac.ItemCollection:
+    """Items, read once per worker."""
+    return read_items(path)

@@ -1,0 +1,70 @@
+"""Search workflow: the scenes of a season, found once and saved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pystac
+
+from pipelines.config import SearchRequest
+from pipelines.folder import prepare
+from toolkit.area.aoi import AOI, read_aoi
+from toolkit.area.season import Season, season
+from toolkit.catalog.items import read_items, write_items
+from toolkit.catalog.search import search_items
+
+ITEMS_FILE = "items.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundScenes:
+    """Result of a search."""
+
+    items: pystac.ItemCollection
+    """Scenes found, normalised."""
+    path: Path
+    """Where they are saved."""
+    season: Season
+    """First to last day searched."""
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Reason -> number of items left out."""
+        return {reason: len(ids) for reason, ids in self.items.extra_fields.get("skipped", {}).items()}
+
+    def lines(self) -> list[str]:
+        """A few lines for a terminal."""
+        months = Counter(f"{item.datetime:%Y-%m}" for item in self.items if item.datetime)
+        left_out = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items()) or "none"
+        return [
+            f"{len(self.items)} scenes, {self.season.start} to {self.season.end}; left out: {left_out}",
+            "per month: " + ", ".join(f"{month} {n}" for month, n in sorted(months.items())),
+            f"saved in {self.path}",
+        ]
+
+
+def run(config: SearchRequest) -> FoundScenes:
+    """Search the scenes of the default season and save them as ``items.json``."""
+    prepare(config.out)
+    aoi = read_aoi(config.aoi)
+    return find(config, aoi, season(config.year, aoi=aoi))
+
+
+def find(
+    config: SearchRequest, aoi: AOI, when: Season, *, bands: tuple[str, ...] | None = None
+) -> FoundScenes:
+    """Read saved items, or search them, and freeze them in the output folder."""
+    if config.items is not None:
+        items = read_items(config.items)
+    else:
+        items = search_items(
+            config.catalog,
+            aoi,
+            when,
+            bands=bands,
+            max_cloud_cover=config.max_cloud_cover,
+            allow_hosts=config.allow_hosts,
+        )
+    return FoundScenes(items=items, path=write_items(items, config.out / ITEMS_FILE), season=when)

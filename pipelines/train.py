@@ -1,0 +1,75 @@
+"""Train workflow: samples in, checked model out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines.config import TrainRequest
+from pipelines.folder import prepare
+from pipelines.progress import Progress
+from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.learn.checkpoint import Checkpoint, write_checkpoint
+from toolkit.learn.samples import join_samples, read_samples
+from toolkit.learn.train import Epoch, TrainConfig, train_classifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """Result of the workflow."""
+
+    checkpoint: Checkpoint
+    """The model."""
+    path: Path
+    """Folder it is saved in."""
+
+    def lines(self) -> list[str]:
+        """A few lines for a terminal."""
+        metrics = self.checkpoint.metrics
+        note = " (trained on simulated data)" if self.checkpoint.simulated else ""
+        return [
+            f"{self.checkpoint.network}{note}: validation macro F1 {metrics['macro_f1']:.3f}, "
+            f"overall accuracy {metrics['overall']:.3f}, on fields held out",
+            f"saved in {self.path}",
+        ]
+
+
+def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
+    """Train a network on samples and save it.
+
+    Args:
+        config: the request; ``out`` becomes the model's folder.
+        progress: whether to tell how far the run is.
+
+    Raises:
+        CropglobeError: see :mod:`toolkit.errors`; nothing half-written is left.
+    """
+    tell = Progress(quiet=not progress)
+    prepare(config.out.parent)
+    samples = join_samples([read_samples(path) for path in config.samples])
+    season = FeatureRecipe()
+    recipe = replace(samples.recipe, first_step=season.first_step, n_steps=season.n_steps, fill=season.fill)
+    tell.stage(f"{len(samples)} samples of {len(set(samples.field.tolist()))} fields")
+    start = time.perf_counter()
+
+    def report(epoch: Epoch) -> None:
+        tell.count("epochs", epoch.number, epoch.of, since=start)
+
+    checkpoint = train_classifier(
+        samples,
+        recipe,
+        TrainConfig(
+            network=config.network,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            schedule=config.schedule,
+            validation_share=config.validation_share,
+            patience=config.patience,
+            seed=config.seed,
+        ),
+        progress=report,
+    )
+    path = write_checkpoint(checkpoint, config.out, overwrite=True)
+    return TrainedModel(checkpoint=checkpoint, path=path)

@@ -1,0 +1,236 @@
+"""Wrong requests: one clear sentence, the right exit code, no traceback, nothing half-written."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from shapely.geometry import Point, mapping
+
+from pipelines.cli import main
+from tests.conftest import footprint, make_scene, write_catalog
+from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.learn.checkpoint import Checkpoint, write_checkpoint
+from toolkit.learn.networks import build_network
+from toolkit.legend import CROPGLOBE
+
+START = datetime(2021, 5, 2, 10, 50, tzinfo=UTC)
+
+
+def checkpoint(*, simulated, recipe=None):
+    """An untrained network of the right shape."""
+    recipe = recipe or FeatureRecipe()
+    return Checkpoint(
+        network="cropnet2d",
+        state=build_network("cropnet2d", recipe.shape, 7).state_dict(),
+        recipe=recipe,
+        legend=CROPGLOBE,
+        mean=(0.0,) * len(recipe.bands),
+        std=(1.0,) * len(recipe.bands),
+        metrics={},
+        provenance={"simulated": simulated},
+    )
+
+
+@pytest.fixture
+def place(tmp_path, geobox):
+    """A complete, valid request in files; tests spoil one thing each."""
+    (tmp_path / "aoi.geojson").write_text(
+        json.dumps({"type": "Feature", "properties": {}, "geometry": footprint(geobox)})
+    )
+    items = [make_scene(tmp_path, f"d{k}", START + timedelta(days=40 * k)) for k in range(4)]
+    write_catalog(tmp_path, items)
+    write_checkpoint(checkpoint(simulated=False), tmp_path / "model")
+    return tmp_path
+
+
+def request(place, **changes):
+    options = {
+        "aoi": place / "aoi.geojson",
+        "catalog": place / "catalog.json",
+        "year": 2021,
+        "model": place / "model",
+        "out": place / "result",
+        "workers": 1,
+    }
+    options.update(changes)
+    flags = [(f"--{key.replace('_', '-')}", value) for key, value in options.items() if value is not None]
+    return ["map", *(str(part) for pair in flags for part in pair if part is not True)]
+
+
+def fails(arguments, capfd, *, code, saying):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capfd.readouterr()
+    assert ended.value.code == code, err
+    errors = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, err
+    for text in saying if isinstance(saying, list) else [saying]:
+        assert text in errors[0]
+    assert "Traceback" not in err + out
+
+
+def check_nothing_half_written(folder):
+    left = {path.name for path in folder.rglob("*")} if folder.is_dir() else set()
+    assert left <= {"items.json"}, left
+
+
+def geojson(path, geometry):
+    path.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": geometry}))
+    return path
+
+
+def test_missing_area_file(place, capfd):
+    fails(
+        request(place, aoi=place / "no.geojson"),
+        capfd,
+        code=4,
+        saying=["There is no area file", "no.geojson"],
+    )
+    check_nothing_half_written(place / "result")
+
+
+def test_area_without_polygons(place, capfd):
+    points = geojson(place / "points.geojson", mapping(Point(4, 50)))
+    fails(request(place, aoi=points), capfd, code=4, saying=["holds no polygon, only ['Point']", "Draw"])
+    check_nothing_half_written(place / "result")
+
+
+def test_longitude_and_latitude_swapped(place, geobox, capfd):
+    ring = [[y, x] for x, y in footprint(geobox)["coordinates"][0]]
+    swapped = geojson(place / "swapped.geojson", {"type": "Polygon", "coordinates": [ring]})
+    fails(request(place, aoi=swapped), capfd, code=5, saying=["probably swapped", "[longitude, latitude]"])
+    check_nothing_half_written(place / "result")
+
+
+def test_empty_search(place, capfd):
+    elsewhere = geojson(place / "sea.geojson", mapping(Point(-30, 40).buffer(0.01)))
+    fails(request(place, aoi=elsewhere), capfd, code=5, saying=["No scenes in", "4 outside_area"])
+    check_nothing_half_written(place / "result")
+
+
+def test_season_without_scenes(place, capfd):
+    fails(request(place, year=2012), capfd, code=5, saying=["2012-04-30 to 2012-11-30", "4 outside_season"])
+    check_nothing_half_written(place / "result")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "saying"),
+    [
+        ("clear", "strict", "clear: asked 'strict', trained 'default'"),
+        ("n_steps", 30, "n_steps: asked 30, trained 43"),
+        ("bands", "B02", "bands: asked ['B02'], trained"),
+    ],
+)
+def test_model_whose_recipe_does_not_fit_the_request(place, capfd, option, value, saying):
+    fails(request(place, **{option: value}), capfd, code=8, saying=saying)
+    check_nothing_half_written(place / "result")
+
+
+def test_no_model_at_all_says_how_to_get_one(place, capfd):
+    fails(
+        request(place, model=None),
+        capfd,
+        code=8,
+        saying=["No model is given", "cropglobe train", "--model DIR"],
+    )
+    fails(request(place, model=place / "nowhere"), capfd, code=8, saying=["nowhere", "cropglobe train"])
+    check_nothing_half_written(place / "result")
+
+
+def test_damaged_model(place, capfd):
+    weights = place / "model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    fails(request(place), capfd, code=8, saying="sha256")
+    check_nothing_half_written(place / "result")
+
+
+def test_simulated_model_on_real_scenes(place, capfd):
+    write_checkpoint(checkpoint(simulated=True), place / "toy")
+    fails(
+        request(place, model=place / "toy"),
+        capfd,
+        code=8,
+        saying=["trained on simulated data", "4 scenes are real", "--allow-simulated-model"],
+    )
+    check_nothing_half_written(place / "result")
+
+
+def test_unknown_band(place, capfd):
+    fails(
+        request(place, bands="B99"), capfd, code=4, saying=["Bands ['B99'] are unknown", "Known bands: B02"]
+    )
+    check_nothing_half_written(place / "result")
+
+
+@pytest.mark.parametrize("folder", ["file/result", "/proc/cropglobe"])
+def test_output_folder_that_cannot_be_written(place, capfd, folder):
+    (place / "file").write_text("")
+    out = place / folder  # an absolute folder replaces the place
+    fails(request(place, out=out), capfd, code=7, saying=["The output folder", "cannot be written", "--out"])
+
+
+def test_unknown_catalog(place, capfd):
+    fails(
+        request(place, catalog="earthsearch"), capfd, code=4, saying=["There is no catalog", "earth-search"]
+    )
+
+
+def test_scene_that_cannot_be_read(place, capfd):
+    path = next((place / "pixels" / "d1").glob("B04.tif"))
+    path.write_bytes(path.read_bytes()[:200])
+    fails(request(place), capfd, code=6, saying="could not be read")
+    check_nothing_half_written(place / "result")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["map"], ["out is missing", "Give --out"]),
+        (["map", "--year", "abc"], "'abc' is not a valid integer"),
+        (["mapp"], "No such command 'mapp'"),
+        (["map", "no.yaml", "--out", "x"], "The run file 'no.yaml' cannot be read"),
+        (["samples", "--out", "x", "--classes", "1110"], "is not KEY=VALUE"),
+    ],
+)
+def test_wrong_command_lines(arguments, saying, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fails(arguments, capfd, code=4, saying=saying)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "saying"),
+    [
+        ("[1, 2]", "holds list"),
+        ("aoi: [", "cannot be read"),
+        ("colour: red\nout: x", "colour is not a known key"),
+        ("out: x\naoi: a\nyear: never", "year is 'never'"),
+    ],
+)
+def test_wrong_run_files(text, saying, capfd, tmp_path):
+    (tmp_path / "run.yaml").write_text(text)
+    fails(["map", str(tmp_path / "run.yaml")], capfd, code=4, saying=saying)
+
+
+def test_faults_of_ours_are_a_sentence_too(place, capfd, monkeypatch):
+    def broken(*_, **__):
+        msg = "unforeseen"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("pipelines.search.run", broken)
+    arguments = ["search", "--aoi", "a", "--year", "2021", "--out", str(place / "x")]
+    fails(arguments, capfd, code=10, saying=["unforeseen", "This is a fault of cropglobe"])
+
+
+def test_paths_in_a_run_file_count_from_its_folder(place, capfd, monkeypatch):
+    (place / "run.yaml").write_text("aoi: aoi.geojson\ncatalog: catalog.json\nyear: 2021\nout: found\n")
+    monkeypatch.chdir("/")
+    main_ok(["search", str(place / "run.yaml")])
+    assert (place / "found" / "items.json").is_file()
+    assert "4 scenes" in capfd.readouterr().out
+
+
+def main_ok(arguments):
+    main(arguments)
+    assert Path.cwd().exists()
