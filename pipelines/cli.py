@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-import toolkit
 from pipelines.config import (
     MapRequest,
     SamplesRequest,
@@ -28,7 +27,7 @@ BAD_USAGE = 4
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(toolkit.__version__, prog_name="cropglobe")
+@click.version_option(package_name="cropglobe", prog_name="cropglobe")
 @click.option("-v", "--verbose", is_flag=True, help="Log what libraries do, and show tracebacks.")
 def cropglobe(*, verbose: bool) -> None:
     """Crop-type maps from public satellite data.
@@ -118,7 +117,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: object) -
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 4 bad input, 5 nothing to do, 6 remote, 7 storage, 8 model, 10 our fault."""
+    """Run the command and exit with a code of ``docs/exit-codes.md``."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # fewer parameters are used
     verbose = "-v" in (arguments or sys.argv[1:]) or "--verbose" in (arguments or sys.argv[1:])
     try:
@@ -130,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
-    except Exception as error:  # the last line of defence: a sentence instead of a traceback
+    except Exception as error:  # the last line of defence: a sentence, no traceback
         text = (
             f"{type(error).__name__}: {error}. This is a fault of cropglobe; run again with -v and report it."
         )

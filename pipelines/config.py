@@ -54,15 +54,16 @@ class Request(BaseModel):
     def _from_file(cls, path: Path) -> dict[str, Any]:
         try:
             if path.stat().st_size > MAX_YAML_BYTES:
-                msg = f"{str(path)!r} is larger than {MAX_YAML_BYTES} bytes; that is no run file."
+                msg = f"{str(path)!r} is larger than {MAX_YAML_BYTES} bytes; give a run file in YAML."
                 raise InputError(msg)
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             first = str(error).splitlines()[0]
-            msg = f"The run file {str(path)!r} cannot be read ({first}). It must be YAML with 'key: value' lines."
+            msg = f"The run file {str(path)!r} cannot be read ({first}). Give YAML with 'key: value' lines."
             raise InputError(msg) from error
         if not isinstance(values, dict):
-            msg = f"The run file {str(path)!r} holds {type(values).__name__}; it must be YAML with 'key: value' lines."
+            found = type(values).__name__
+            msg = f"The run file {str(path)!r} holds {found}. Give YAML with 'key: value' lines."
             raise InputError(msg)
         here = path.resolve().parent
         for key in cls.paths:
@@ -121,6 +122,10 @@ class SamplesRequest(ScenesRequest):
     clear: str = Field("default", description="Clear-sky preset: default, strict or lenient.")
     dilation: Annotated[float, Field(ge=0)] = Field(0.0, description="Grow clouds and shadows, m.")
     seed: int = Field(0, description="Seed of every draw.")
+
+    def codes(self) -> dict[int | str, str]:
+        """Raster code -> crop, as the label reader takes it."""
+        return dict(self.classes or {})
 
 
 class TrainRequest(Request):

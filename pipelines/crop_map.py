@@ -160,8 +160,9 @@ def _check_simulated(checkpoint: Checkpoint, items: pystac.ItemCollection, *, al
     real = [item.id for item in items if not is_simulated(item)]
     if checkpoint.simulated and real and not allowed:
         msg = (
-            f"The model was trained on simulated data, but {len(real)} scenes are real (e.g. {real[0]}). Such a "
-            "map would mean nothing. Train on labels of real fields, or insist with --allow-simulated-model."
+            f"The model was trained on simulated data, but {len(real)} scenes are real (e.g. {real[0]}). "
+            "Such a map would mean nothing. Train on labels of real fields, or insist with "
+            "--allow-simulated-model."
         )
         raise SimulatedModelError(msg)
 

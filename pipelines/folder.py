@@ -27,7 +27,7 @@ def prepare(folder: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        msg = f"The output folder {str(folder)!r} cannot be written ({error.strerror}). Choose another with --out."
+        msg = f"The output folder {str(folder)!r} cannot be written ({error.strerror}). Give another --out."
         raise StorageError(msg) from error
     return folder
 

@@ -64,10 +64,10 @@ def _parsed(model: type[Request], options: dict[str, Any]) -> dict[str, Any]:
     """Turn repeated KEY=VALUE options into mappings."""
     parsed = {}
     for name, value in options.items():
+        parsed[name] = value
         if get_origin(_plain(model.model_fields[name].annotation)) is dict and value:
             if wrong := [text for text in value if "=" not in text]:
                 msg = f"--{name.replace('_', '-')} {wrong[0]!r} is not KEY=VALUE, e.g. 1110=wheat."
                 raise InputError(msg)
-            value = dict(text.split("=", 1) for text in value)
-        parsed[name] = value
+            parsed[name] = dict(text.split("=", 1) for text in value)
     return parsed

@@ -50,11 +50,8 @@ class CropMap:
     def _accuracy_lines(self) -> list[str]:
         if self.accuracy is None:
             return []
-        return [
-            "",
-            f"overall accuracy {self.accuracy.overall:.3f}, macro F1 {self.accuracy.macro_f1:.3f} "
-            f"on {self.accuracy.n} pixels inside the given fields",
-        ]
+        accuracy = f"overall accuracy {self.accuracy.overall:.3f}, macro F1 {self.accuracy.macro_f1:.3f}"
+        return ["", f"{accuracy} on {self.accuracy.n} pixels inside the given fields"]
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -63,7 +60,8 @@ class CropMap:
         )
         table = f"<table><tr><th>crop</th><th>hectares</th></tr>{rows}</table>"
         accuracy = "<br>".join(map(escape, self._accuracy_lines()))
-        return f"<div>{table}<p>{accuracy}</p><p>{escape(str(self.files['crop']))}<br>{escape(self.attribution)}</p></div>"
+        source = f"{escape(str(self.files['crop']))}<br>{escape(self.attribution)}"
+        return f"<div>{table}<p>{accuracy}</p><p>{source}</p></div>"
 
 
 def _seconds(stages: dict[str, float]) -> str:

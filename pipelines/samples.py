@@ -24,8 +24,8 @@ from toolkit.catalog.items import is_simulated, read_items
 from toolkit.cluster import connect
 from toolkit.cubes.features import build_features, recipe_season
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 from toolkit.learn.extract import extract_samples
+from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 from toolkit.learn.samples import Samples, join_samples, write_samples
 from toolkit.maps.tiles import run_tiles
 from toolkit.scenes.clear import ClearSky
@@ -111,7 +111,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
 
 def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
     if config.labels.suffix.lower() in RASTER_SUFFIXES:
-        return read_label_raster(config.labels, geobox, classes=config.classes or {})
+        return read_label_raster(config.labels, geobox, classes=config.codes())
     return rasterize_fields(config.labels, geobox, inner_buffer_m=config.inner_buffer)
 
 

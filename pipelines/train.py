@@ -28,9 +28,9 @@ class TrainedModel:
         """A few lines for a terminal."""
         metrics = self.checkpoint.metrics
         note = " (trained on simulated data)" if self.checkpoint.simulated else ""
+        accuracy = f"macro F1 {metrics['macro_f1']:.3f}, overall accuracy {metrics['overall']:.3f}"
         return [
-            f"{self.checkpoint.network}{note}: validation macro F1 {metrics['macro_f1']:.3f}, "
-            f"overall accuracy {metrics['overall']:.3f}, on fields held out",
+            f"{self.checkpoint.network}{note}: {accuracy} on fields held out",
             f"saved in {self.path}",
         ]
 

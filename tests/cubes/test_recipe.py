@@ -10,8 +10,16 @@ from toolkit.cubes.recipe import FeatureRecipe, check_same_recipe
 from toolkit.errors import InputError, RecipeMismatchError
 
 
-@given(st.builds(FeatureRecipe, step_days=st.sampled_from([5, 8]), n_steps=st.integers(1, 40), clear=st.just("strict"),
-                 kind=st.sampled_from(["median2d", "median1d"]), fill=st.sampled_from(["linear", "none"])))  # fmt: skip
+@given(
+    st.builds(
+        FeatureRecipe,
+        step_days=st.sampled_from([5, 8]),
+        n_steps=st.integers(1, 40),
+        clear=st.just("strict"),
+        kind=st.sampled_from(["median2d", "median1d"]),
+        fill=st.sampled_from(["linear", "none"]),
+    )
+)
 def test_recipe_survives_json(recipe):
     assert FeatureRecipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
@@ -23,9 +31,15 @@ def test_default_is_the_season_of_the_paper():
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"kind": "mean"}, "kind"), ({"bands": ()}, "bands"), ({"bands": ("B02", "B02")}, "bands"),
-     ({"step_days": 0}, "step_days"), ({"n_steps": 99}, "n_steps"), ({"dilation_m": -1}, "dilation_m")],
-)  # fmt: skip
+    [
+        ({"kind": "mean"}, "kind"),
+        ({"bands": ()}, "bands"),
+        ({"bands": ("B02", "B02")}, "bands"),
+        ({"step_days": 0}, "step_days"),
+        ({"n_steps": 99}, "n_steps"),
+        ({"dilation_m": -1}, "dilation_m"),
+    ],
+)
 def test_impossible_recipes_are_refused_by_name(change, named):
     with pytest.raises(InputError, match=f"Recipe: {named} is"):
         FeatureRecipe(**change)

@@ -1,6 +1,7 @@
 """Windowed median: equal to numpy's nanmedian, whatever comes in."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_sorting_networks_sort_every_input_of_zeros_and_ones(n):
     rows = [(numbers >> bit) & 1 for bit in range(n)]
     for a, b in pairs[offsets[n] : offsets[n + 1]]:
         rows[a], rows[b] = np.minimum(rows[a], rows[b]), np.maximum(rows[a], rows[b])
-    assert all((low <= high).all() for low, high in zip(rows, rows[1:], strict=False))
+    assert all((low <= high).all() for low, high in pairwise(rows))
 
 
 def test_views_that_are_not_contiguous_give_the_same():

@@ -81,10 +81,14 @@ def test_areas_count_pixels(labels, tmp_path):
 def test_failure_leaves_the_old_file_and_no_debris(tmp_path):
     path = tmp_path / "a.tif"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="in the middle"), replacing(path) as temporary:
-        temporary.write_text("half")
-        msg = "in the middle"
-        raise RuntimeError(msg)
+
+    def fail_in_the_middle():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        fail_in_the_middle()
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
 

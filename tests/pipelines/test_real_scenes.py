@@ -60,13 +60,27 @@ def train_and_map(flanders, samples, folder, *, seed, epochs, cap):
     fields, others = split_fields(samples.field, samples.crop, share=0.5, seed=seed)
     half = samples.select(np.isin(samples.field, fields))
     rng = np.random.default_rng(seed)
-    drawn = np.concatenate([
-        rng.permutation(np.flatnonzero(half.field == field))[:cap] for field in np.unique(half.field)
-    ])  # fmt: skip
+    drawn = np.concatenate(
+        [rng.permutation(np.flatnonzero(half.field == field))[:cap] for field in np.unique(half.field)]
+    )
     write_samples(half.select(np.sort(drawn)), folder / "half.zarr")
     rate = ["--learning-rate", "0.001", "--schedule", "cosine", "--batch-size", "64"]
-    main(["train", "--samples", str(folder / "half.zarr"), "--epochs", str(epochs), "--seed", str(seed), *rate,
-          "--validation-share", "0.2", "--out", str(folder / "model")])  # fmt: skip
+    main(
+        [
+            "train",
+            "--samples",
+            str(folder / "half.zarr"),
+            "--epochs",
+            str(epochs),
+            "--seed",
+            str(seed),
+            *rate,
+            "--validation-share",
+            "0.2",
+            "--out",
+            str(folder / "model"),
+        ]
+    )
     place = ["--aoi", flanders / "aoi.geojson", "--catalog", flanders / "catalog.json", "--year", "2019"]
     main(
         [
@@ -160,8 +174,11 @@ def test_five_splits_by_field_beside_a_forest_on_the_same_splits(flanders, sampl
         forests.append(forest_f1(train, test, seed))
         overall.append(accuracy.overall)
         warnings.resetwarnings()
-    report = {"cropnet": np.round(ours, 3).tolist(), "forest": np.round(forests, 3).tolist(),
-              "cropnet_overall": np.round(overall, 3).tolist()}  # fmt: skip
+    report = {
+        "cropnet": np.round(ours, 3).tolist(),
+        "forest": np.round(forests, 3).tolist(),
+        "cropnet_overall": np.round(overall, 3).tolist(),
+    }
     log.warning("macro F1 of wheat, corn, other on unseen fields: %s", report)
     # 19 fields decide little: the map must beat guessing one class everywhere (macro F1 below 0.25).
     assert np.mean(ours) > 0.25

@@ -1,6 +1,7 @@
 """Scenes on the grid: the right pixels of the right dates, on one radiometric scale."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dask
 import numpy as np
@@ -145,7 +146,7 @@ def test_bad_requests_are_named(scene, geobox):
 def test_a_file_that_is_missing_or_cut_is_an_error_not_nodata(scene, geobox):
     item = scene("a", WHEN)
     path = item.assets["B04"].href
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         file.truncate(100)
     with pytest.raises(RemoteError, match="could not be read"):
         load_scenes([item], geobox)

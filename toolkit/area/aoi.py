@@ -101,7 +101,7 @@ def read_polygons(path: str | Path) -> gpd.GeoDataFrame:
     kinds = sorted({str(kind) for kind in frame.geom_type.dropna()})
     frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.geometry.is_empty]
     if frame.empty:
-        msg = f"{str(path)!r} holds no polygon, only {kinds or 'no geometry at all'}. Draw at least one polygon."
+        msg = f"{str(path)!r} holds no polygon, only {kinds or 'no geometry at all'}. Draw a polygon."
         raise AreaError(msg)
     frame = frame.set_geometry(shapely.force_2d(frame.geometry.to_numpy()), crs=frame.crs)
     if frame.crs is None:
@@ -126,7 +126,7 @@ def _from_mapping(mapping: Mapping[str, Any]) -> BaseGeometry:
             )
         return shapely.from_geojson(json.dumps(mapping.get("geometry", mapping)))
     except (shapely.errors.GEOSException, KeyError, TypeError, ValueError) as error:
-        msg = f"The mapping of type {kind!r} is not GeoJSON ({error}). Give a Polygon, Feature or FeatureCollection."
+        msg = f"A mapping of type {kind!r} is not GeoJSON ({error}). Give a Polygon or FeatureCollection."
         raise AreaError(msg) from error
 
 
@@ -134,7 +134,8 @@ def _checked(shape: BaseGeometry, source: str) -> BaseGeometry:
     """Return a valid polygon in degrees, or raise."""
     shape = shapely.force_2d(shape)
     if shape.is_empty or shape.geom_type not in ("Polygon", "MultiPolygon"):
-        msg = f"The area in {source} is {shape.geom_type} {'(empty)' if shape.is_empty else ''}; a polygon is needed."
+        empty = "an empty " if shape.is_empty else "a "
+        msg = f"The area in {source} is {empty}{shape.geom_type}. Give a Polygon or MultiPolygon."
         raise AreaError(msg)
     _check_bounds(shape.bounds, source)
     return _repair(shape, source)
@@ -145,8 +146,8 @@ def _check_bounds(bounds: Any, source: str) -> None:
     got = f"x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g}"
     if west >= -90 and east <= 90 and (south < -90 or north > 90) and south >= -180 and north <= 180:
         msg = (
-            f"Longitude and latitude look swapped in {source}: got {got}, but latitude (y) must be -90 to 90. "
-            "GeoJSON wants [longitude, latitude]."
+            f"Longitude and latitude look swapped in {source}: got {got}, but latitude (y) must be -90 to "
+            "90. GeoJSON wants [longitude, latitude]."
         )
         raise AreaError(msg)
     if west < -180 or east > 180 or south < -90 or north > 90:

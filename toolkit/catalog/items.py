@@ -17,8 +17,12 @@ from toolkit.errors import InputError
 SIMULATED = "cropglobe:simulated"
 """Item property that marks simulated scenes."""
 RASTER_EXTENSION = "https://stac-extensions.github.io/raster/"
-KEPT_ASSET_FIELDS = ("proj:epsg", "proj:code", "proj:shape", "proj:transform", "gsd", "raster:bands",
-                     "raster:scale", "raster:offset", "nodata", "data_type", "file:checksum", "file:size")  # fmt: skip
+KEPT_ASSET_FIELDS = (
+    *("proj:epsg", "proj:code", "proj:shape", "proj:transform", "gsd"),
+    *("raster:bands", "raster:scale", "raster:offset", "nodata", "data_type"),
+    *("file:checksum", "file:size"),
+)
+"""Fields of an asset that loading, radiometry or checks need."""
 
 
 def band_keys(item: pystac.Item, sensor: str) -> dict[str, str]:

@@ -196,7 +196,8 @@ def _read_items(
     else:
         catalog = pystac.read_file(profile.url, stac_io=reader)
         if not isinstance(catalog, pystac.Catalog):
-            msg = f"{profile.url!r} is a STAC {type(catalog).__name__}; give a catalog, collection or item collection."
+            kind = type(catalog).__name__
+            msg = f"{profile.url!r} is a STAC {kind}; give a catalog, collection or item collection."
             raise InputError(msg)
         for item in catalog.get_items(recursive=True):
             yield _absolute(item)
@@ -262,21 +263,25 @@ def _nothing_found(
     counts = Counter({reason: len(ids) for reason, ids in skipped.items()})
     removed = ", ".join(f"{n} {reason}" for reason, n in counts.most_common()) or "the catalog gave no item"
     advice = "Check area, year and cloud limit."
-    if counts and counts.keys() == {"outside_area"} | (counts.keys() & {"outside_season"}):
-        swapped = aoi.swapped()
-        if abs(swapped.bounds[1]) <= 90 and abs(swapped.bounds[3]) <= 90:  # noqa: SIM102  # reads as two steps
-            if any(
-                intersects(item, swapped.geometry)
-                for item in _candidates(profile, guard, swapped, season, None)
-            ):
-                advice = (
-                    "With longitude and latitude exchanged the area does meet items: they are probably swapped "
-                    "(GeoJSON wants [longitude, latitude])."
-                )
+    off_place = counts.keys() <= {"outside_area", "outside_season"}
+    if off_place and _swapped_area_meets(profile, guard, aoi, season):
+        advice = (
+            "With longitude and latitude exchanged the area does meet items: they are probably swapped "
+            "(GeoJSON wants [longitude, latitude])."
+        )
     return (
         f"No scenes in {profile.url!r} for longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to "
         f"{north:.4f}, {season.start} to {season.end}: {removed}. {advice}"
     )
+
+
+def _swapped_area_meets(profile: Profile, guard: Guard, aoi: AOI, season: Season) -> bool:
+    """Whether the catalog has items for the area with its coordinates exchanged."""
+    swapped = aoi.swapped()
+    if max(abs(swapped.bounds[1]), abs(swapped.bounds[3])) > 90:
+        return False
+    found = _candidates(profile, guard, swapped, season, None)
+    return any(intersects(item, swapped.geometry) for item in found)
 
 
 def _short(error: Exception) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -123,7 +126,12 @@ def _in_season(
     )
 
 
-def _blockwise(function, *arrays: xr.DataArray, dtype=np.float32, **options) -> xr.DataArray:  # type: ignore[no-untyped-def]  # passes on what the block functions below declare
+def _blockwise(
+    function: Callable[..., npt.NDArray[Any]],
+    *arrays: xr.DataArray,
+    dtype: type[np.generic] = np.float32,
+    **options: Any,
+) -> xr.DataArray:
     """Apply a block function ``(y, x, time) -> (y, x, step)``; one task per spatial block if lazy."""
     lazy = [array.chunk(time=-1) if array.chunks is not None else array for array in arrays]
     result: xr.DataArray = xr.apply_ufunc(
@@ -148,7 +156,7 @@ def _median_block(  # the arrays and numbers of one kernel call
     scale: np.float32,
     fill: Fill,
 ) -> npt.NDArray[np.float32]:
-    """Median of one block ``(y, x, time)``; the memory behind it is time-first, so moving the axis is free."""
+    """Median of one block ``(y, x, time)``; its memory is time-first, so moving the axis is free."""
     median = windowed_median(_time_first(values), _time_first(clear), starts, stops)
     median *= scale  # before filling, as samples are filled: the two agree to the last bit
     if fill == "linear":

@@ -41,7 +41,7 @@ def write_crop_map(
     """Write the crop classes of a map that is in memory.
 
     Args:
-        labels: ``crop`` uint8 ``(y, x)``, 0 = no data, class index + 1 otherwise; CRS through ``.odc.geobox``.
+        labels: ``crop`` uint8 ``(y, x)``, 0 = no data, else class index + 1; CRS through ``.odc.geobox``.
         path: file to write (``.tif``); an existing one is replaced in one step.
         legend: names and colours.
         tags: further TIFF tags, e.g. an attribution.
@@ -55,7 +55,7 @@ def write_crop_map(
     """
     geobox = labels.odc.geobox
     if geobox is None:
-        msg = "The labels have no CRS and grid. Keep the coordinates of predict's result, or use odc's assign_crs."
+        msg = "The labels have no CRS and grid. Keep the coordinates of predict's result."
         raise GridError(msg)
     window = Window(0, 0, geobox.shape.x, geobox.shape.y)
     blocks = [(window, labels["crop"].to_numpy().astype(np.uint8))]
@@ -191,5 +191,5 @@ def _category_xml(classes: Mapping[int, tuple[str, tuple[int, int, int]]]) -> by
         for cell in (value, name, *color, 255):
             ET.SubElement(row, "F").text = str(cell)
     ET.indent(root)
-    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=False)
-    return text
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=False)
+    return document

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -175,5 +174,5 @@ def remove_tiles(tiles: Iterable[Tile], folder: Path) -> None:
     """Delete stored tiles and their folder."""
     for tile in tiles:
         tile_path(folder, tile.name).unlink(missing_ok=True)
-    if folder.is_dir() and not os.listdir(folder):
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

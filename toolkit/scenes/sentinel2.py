@@ -83,7 +83,8 @@ def _check_items(items: Sequence[pystac.Item], bands: Sequence[str]) -> None:
         raise NoItemsError(msg)
     for item in items:
         if missing := [band for band in (*bands, SENSOR.quality) if band not in item.assets]:
-            msg = f"Item {item.id!r} lacks {missing}; it offers {sorted(item.assets)}. Search with bands={list(bands)}."
+            offered = sorted(item.assets)
+            msg = f"Item {item.id!r} lacks {missing}; it offers {offered}. Search with bands={list(bands)}."
             raise BandError(msg)
 
 
@@ -102,7 +103,7 @@ def _read(
                 bands=list(bands),
                 geobox=geobox,
                 groupby=_by_position,
-                resampling="nearest",  # repeats 20 m pixels exactly where grids nest, and classes stay classes
+                resampling="nearest",  # repeats 20 m pixels where grids nest; classes stay classes
                 **options,
             )
     except (rasterio.errors.RasterioError, OSError) as error:
