@@ -1,0 +1,1 @@
+"""Simulated scenes with known answers, for the sample area, tests and docs."""
