@@ -35,6 +35,8 @@ def cropglobe(*, verbose: bool) -> None:
     Options may also stand in a YAML file: cropglobe map RUN.yaml --out DIR. Options win over the file.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR)
+    if not verbose:
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 @cropglobe.command()

@@ -178,8 +178,8 @@ class SimulateRequest(Request):
     region: str = Field("reference", description="Region, a name in the table of regions.")
     size: Annotated[int, Field(ge=64, le=2048)] = Field(256, description="Edge of the landscape, pixels.")
     full_year: bool = Field(False, description="Scenes of the whole year instead of the season only.")
-    area_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="Share of the landscape that aoi.geojson covers."
+    area_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Share of the landscape that aoi.geojson covers; default nearly all."
     )
 
 

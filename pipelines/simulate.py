@@ -7,7 +7,10 @@ from pathlib import Path
 
 from pipelines.config import SimulateRequest
 from pipelines.folder import prepare
-from toolkit.simulate.scene_files import simulate_scenes
+from toolkit.area.season import Season
+from toolkit.simulate.landscape import make_landscape
+from toolkit.simulate.scenes import simulate_scenes
+from toolkit.simulate.sentinel2 import overpass_dates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +32,14 @@ class SimulatedScenes:
 def run(config: SimulateRequest) -> SimulatedScenes:
     """Write simulated scenes, unless the same ones are there already."""
     prepare(config.out.parent)
+    landscape = make_landscape(config.seed, region=config.region, shape=(config.size, config.size))
+    hemisphere = landscape.region.hemisphere
+    year = Season(year=config.year, hemisphere=hemisphere, first_step=0, n_steps=73)
     catalog = simulate_scenes(
         config.out,
-        seed=config.seed,
+        landscape=landscape,
         year=config.year,
-        region=config.region,
-        shape=(config.size, config.size),
-        full_year=config.full_year,
-        area_share=config.area_share,
+        dates=overpass_dates(year.start, year.end) if config.full_year else None,
+        aoi_share=config.area_share,
     )
     return SimulatedScenes(catalog=catalog)

@@ -70,9 +70,20 @@ def make_scene(
 
     ``value`` is a digital number for all bands, or one (number or 10 m array) by band.
     """
-    item = pystac.Item(item_id, footprint(geobox), list(geobox.geographic_extent.boundingbox.bbox), when, {
-        "proj:epsg": geobox.crs.epsg, "s2:processing_baseline": "05.11", "platform": "sentinel-2a",
-        "earthsearch:boa_offset_applied": True, "eo:cloud_cover": 10.0, **(properties or {})})  # fmt: skip
+    item = pystac.Item(
+        item_id,
+        footprint(geobox),
+        list(geobox.geographic_extent.boundingbox.bbox),
+        when,
+        {
+            "proj:epsg": geobox.crs.epsg,
+            "s2:processing_baseline": "05.11",
+            "platform": "sentinel-2a",
+            "earthsearch:boa_offset_applied": True,
+            "eo:cloud_cover": 10.0,
+            **(properties or {}),
+        },
+    )
     for band, (key, gsd) in ASSETS.items():
         number = scl if band == "SCL" else (value[band] if isinstance(value, dict) else value)
         grid = geobox if gsd == 10 else geobox.zoom_out(2)
@@ -81,13 +92,32 @@ def make_scene(
         path = folder / "pixels" / item_id / f"{band}.tif"
         path.parent.mkdir(parents=True, exist_ok=True)
         dtype = "uint8" if band == "SCL" else "uint16"
-        with rasterio.open(path, "w", driver="GTiff", count=1, dtype=dtype, nodata=0, crs=str(grid.crs),
-                           height=grid.shape.y, width=grid.shape.x, transform=grid.affine) as file:  # fmt: skip
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            count=1,
+            dtype=dtype,
+            nodata=0,
+            crs=str(grid.crs),
+            height=grid.shape.y,
+            width=grid.shape.x,
+            transform=grid.affine,
+        ) as file:
             file.write(pixels.astype(dtype), 1)
         raster = {"nodata": 0, "data_type": dtype, "scale": 0.0001, "offset": -0.1}
-        item.add_asset(key, pystac.Asset(str(path), extra_fields={
-            "proj:shape": list(grid.shape.yx), "proj:transform": list(grid.affine)[:6], "gsd": gsd,
-            "raster:bands": [raster] if band != "SCL" else [{"nodata": 0, "data_type": dtype}]}))  # fmt: skip
+        item.add_asset(
+            key,
+            pystac.Asset(
+                str(path),
+                extra_fields={
+                    "proj:shape": list(grid.shape.yx),
+                    "proj:transform": list(grid.affine)[:6],
+                    "gsd": gsd,
+                    "raster:bands": [raster] if band != "SCL" else [{"nodata": 0, "data_type": dtype}],
+                },
+            ),
+        )
     return item
 
 

@@ -131,7 +131,8 @@ def test_input_is_never_checked_by_assert_and_nothing_is_printed(path):
 
 
 def test_importing_the_toolkit_loads_neither_numba_nor_torch():
-    code = "import sys, toolkit; print([m for m in ('numba', 'torch', 'xarray', 'rasterio') if m in sys.modules])"
+    heavy = "('numba', 'torch', 'xarray', 'rasterio')"
+    code = f"import sys, toolkit; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 

@@ -55,7 +55,7 @@ def test_address_from_the_environment_is_used(monkeypatch):
 def test_unreachable_scheduler_is_a_remote_error(monkeypatch):
     monkeypatch.setattr("toolkit.cluster.CONNECT_TIMEOUT_S", 1)
     with (
-        pytest.raises(RemoteError, match="No Dask scheduler answers at 'tcp://127.0.0.1:9'"),
+        pytest.raises(RemoteError, match=r"No Dask scheduler answers at 'tcp://127.0.0.1:9'"),
         connect("tcp://127.0.0.1:9"),
     ):
         pass

@@ -28,3 +28,4 @@ from .legend import Legend as Legend
 from .maps.geotiff import write_crop_map as write_crop_map
 from .scenes.radiometry import radiometric_offset as radiometric_offset
 from .scenes.sentinel2 import load_scenes as load_scenes
+from .simulate.scenes import simulate_scenes as simulate_scenes

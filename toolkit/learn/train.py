@@ -59,7 +59,7 @@ def train_classifier(
     """
     device = resolve_device(config.device)
     series = cut_season(samples.series, samples.recipe, recipe)
-    seen: Flags = ~np.isnan(series).all(axis=(1, 2))  # a year's series may hold nothing in the season
+    seen = np.asarray(~np.isnan(series).all(axis=(1, 2)))  # a year's series may hold nothing in the season
     samples, series = samples.select(seen), series[seen]
     _check_complete(series)
     training, validation = _split(samples, config)

@@ -170,7 +170,7 @@ def _draw_fields(landscape: Landscape, year: int) -> dict[str, Any]:
         "drainage": np.exp(normal(0.35)),
         "chlorophyll": normal(0.12),
         "leaf_water": normal(0.10),
-        "leaf_angle": normal(0.05),
+        "leaf_angle": normal(0.06),
     }
 
 

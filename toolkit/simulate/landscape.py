@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.features
 from odc.geo.geobox import GeoBox
-from rasterio.transform import from_origin
+from rasterio import Affine
 from shapely import Polygon, affinity, box
 
 from toolkit.errors import InputError
@@ -88,7 +88,9 @@ def make_landscape(
     asked = max(7, round(shape[0] * shape[1] / PIXELS_PER_FIELD)) if n_fields is None else n_fields
     _check_size(shape, asked)
     geobox = GeoBox(
-        shape, from_origin(place.easting, place.northing, RESOLUTION, RESOLUTION), f"EPSG:{place.epsg}"
+        shape,
+        Affine(RESOLUTION, 0, place.easting, 0, -RESOLUTION, place.northing),
+        f"EPSG:{place.epsg}",
     )
     pieces = _split(geobox, asked, stream(seed, "tessellation"))
     polygons, field = _number(pieces, geobox)

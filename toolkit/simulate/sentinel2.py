@@ -228,7 +228,10 @@ def _classify(
 
     Missed: thin edges of clouds and of shadows. Wrong: patches of bright soil taken for clouds.
     """
-    red, nir = to_20m(seen[SENTINEL2_BANDS.index("B04")]), to_20m(seen[SENTINEL2_BANDS.index("B8A")])
+    red, nir = (
+        to_20m(seen[SENTINEL2_BANDS.index("B04")]),
+        to_20m(seen[SENTINEL2_BANDS.index("B8A")]),
+    )
     cloud, shadow, cirrus = to_20m(sky.cloud), to_20m(sky.shadow), to_20m(sky.cirrus)
     shape = (red.shape[0], red.shape[1])
     unsure = 0.06 * smooth_noise(rng, shape, length_px=2.0)

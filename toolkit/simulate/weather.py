@@ -31,11 +31,11 @@ MEMORY_DAYS = 30
 SHOWERS = 0.7
 """Differences between fields in the wetness of a day, natural logarithm: summer rain is showers."""
 
-WILTING = 0.15
+WILTING = 0.18
 """Differences between fields in the mean leaf angle of a day, natural logarithm: wilting, wind, and rows
 across or along the sun; changes of 5 to 10 % in near-infrared reflectance within days."""
 
-TURGOR = 0.15
+TURGOR = 0.25
 """Differences between fields in the leaf water of a day, natural logarithm."""
 
 TILTH = 0.15
