@@ -35,8 +35,6 @@ def cropglobe(*, verbose: bool) -> None:
     Options may also stand in a YAML file: cropglobe map RUN.yaml --out DIR. Options win over the file.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR)
-    if not verbose:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 @cropglobe.command()
@@ -78,7 +76,7 @@ def make_map(request: MapRequest) -> None:
 @cropglobe.command()
 @request_options(SimulateRequest)
 def simulate(request: SimulateRequest) -> None:
-    """Make simulated scenes with known crops, to try things without a network."""
+    """Make simulated scenes with known crops."""
     from pipelines import simulate as workflow
 
     _tell(workflow.run(request).lines())
@@ -88,7 +86,7 @@ def simulate(request: SimulateRequest) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for the results.")
 @click.option("--sample", type=click.Path(path_type=Path), default=None, help="Folder of the sample area.")
 def demo(out: Path | None, sample: Path | None) -> None:
-    """Map the sample area: simulated scenes, model included, no network."""
+    """Map the sample area (simulated), no network."""
     from pipelines import demo as workflow
 
     _tell(workflow.run(out=out, sample=sample).lines())

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
+from pydantic_core import PydanticUndefined
 
 from pipelines.config import Request
 from toolkit.errors import InputError
@@ -30,7 +31,10 @@ def request_options(model: type[Request]) -> Callable[[Command], Command]:
             "run_file", required=False, type=click.Path(path_type=Path), metavar="[RUN.yaml]"
         )(checked)
         for name, field in reversed(model.model_fields.items()):
-            decorated = _option(name, field.annotation, field.description or "")(decorated)
+            text = field.description or ""
+            if field.default not in (PydanticUndefined, None, (), False):
+                text += f" Default: {field.default}."
+            decorated = _option(name, field.annotation, text)(decorated)
         return decorated
 
     return decorate

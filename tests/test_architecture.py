@@ -18,6 +18,7 @@ WALLS = {
     "safetensors": "toolkit/learn/",
     "pystac_client": "toolkit/catalog/search.py",
     "pydantic": "pipelines/config.py",
+    "pydantic_core": "pipelines/options.py",
 }
 """Package -> the only place that imports it."""
 EXEMPT = {("torch", "pipelines/doctor.py")}  # looks whether torch sees a GPU

@@ -47,13 +47,15 @@ def connect(client: Client | str | None = None, *, workers: int | None = None) -
         with connected:
             yield connected
         return
+    if not logging.getLogger().isEnabledFor(logging.INFO):  # nobody asked to hear more
+        _quieten()
     with _local(workers or cores()) as cluster, Client(cluster) as ours:
         ours.run(_quieten)
         yield ours
 
 
 def _quieten() -> None:
-    """Keep a worker of ours from printing into the user's terminal."""
+    """Keep libraries from printing into the user's terminal."""
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "Dataset has no geotransform")  # of rasterio's own memory datasets

@@ -1,0 +1,92 @@
+"""Requests: files and options merged, checked, saved."""
+
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from pipelines.cli import cropglobe
+from pipelines.config import MapRequest, SamplesRequest, SearchRequest, SimulateRequest, TrainRequest
+from pipelines.options import request_options
+from toolkit.errors import InputError
+
+REQUESTS = (SearchRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest)
+
+
+def test_options_win_over_the_file(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("out: result\naoi: aoi.geojson\nyear: 2020\n")
+    request = MapRequest.read(path, {"year": 2023, "crs": None, "bands": ()})
+    assert request.year == 2023
+    assert request.aoi == tmp_path / "aoi.geojson"
+    assert request.crs == "utm"
+    assert request.bands is None
+
+
+def test_catalog_names_and_urls_stay_and_paths_count_from_the_file(tmp_path):
+    (tmp_path / "catalog.json").write_text("{}")
+    for catalog, expected in {
+        "earth-search": "earth-search",
+        "https://stac.example.org": "https://stac.example.org",
+        "catalog.json": str(tmp_path / "catalog.json"),
+    }.items():
+        (tmp_path / "run.yaml").write_text(f"out: o\naoi: a\nyear: 2020\ncatalog: {catalog}\n")
+        assert SearchRequest.read(tmp_path / "run.yaml", {}).catalog == expected
+
+
+def test_saved_requests_mean_the_same_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = MapRequest.make({"out": "o", "aoi": "a.geojson", "year": 2020, "model": "m", "dilation": 20})
+    path = request.write(tmp_path / "run.yaml")
+    monkeypatch.chdir("/")
+    again = MapRequest.read(path, {})
+    assert again.model == tmp_path / "m"
+    assert again.dilation == 20
+    assert yaml.safe_load(path.read_text())["catalog"] == "earth-search"
+
+
+@pytest.mark.parametrize("model", REQUESTS)
+def test_every_field_says_what_it_is(model):
+    for name, field in model.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+@pytest.mark.parametrize("model", REQUESTS)
+def test_every_key_is_an_option_too(model):
+    command = click.command()(request_options(model)(lambda _: None))
+    assert {option.name for option in command.params} == {*model.model_fields, "run_file"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "out is missing"),
+        ({"out": "o", "aoi": "a", "year": 2020, "max_cloud_cover": 140}, "max_cloud_cover is 140"),
+        ({"out": "o", "aoi": "a", "year": 2020, "tile_size": 4}, "tile_size is 4"),
+        ({"out": "o", "aoi": "a", "year": 2020, "coulour": 1}, "coulour is not a known key"),
+    ],
+)
+def test_problems_name_key_value_and_what_to_do(values, message):
+    with pytest.raises(InputError, match=message):
+        MapRequest.make(values)
+
+
+def test_repeated_options_and_mappings_are_understood():
+    seen = []
+    command = click.command()(request_options(SamplesRequest)(seen.append))
+    arguments = ["--aoi", "a", "--labels", "l.tif", "--year", "2020", "--out", "o"]
+    CliRunner().invoke(
+        command, [*arguments, "--classes", "1=wheat", "--classes", "*=other"], catch_exceptions=False
+    )
+    assert seen[0].classes == {"1": "wheat", "*": "other"}
+    assert seen[0].labels == Path("l.tif")
+
+
+def test_help_of_every_command_ends_well():
+    for name in cropglobe.commands:
+        result = CliRunner().invoke(cropglobe, [name, "--help"])
+        assert result.exit_code == 0
+        assert "Options:" in result.output

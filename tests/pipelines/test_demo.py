@@ -1,0 +1,157 @@
+"""The sample area: what is committed fits together, and the road runs on it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from nbclient import NotebookClient
+
+from pipelines import demo
+from pipelines.cli import main
+from toolkit.learn.checkpoint import read_checkpoint
+from toolkit.legend import Status
+from toolkit.simulate.landscape import make_landscape
+from toolkit.simulate.outlines import area_of_interest, feature, feature_collection, field_features
+
+SAMPLE = Path(__file__).resolve().parents[2] / "sample_aoi"
+
+
+@pytest.fixture(scope="module")
+def small_sample(tmp_path_factory):
+    """The sample's model and run, on a landscape of 64 x 64 pixels that the model never saw."""
+    folder = tmp_path_factory.mktemp("sample")
+    shutil.copytree(SAMPLE / "model", folder / "model")
+    run = yaml.safe_load((SAMPLE / "run.yaml").read_text())
+    run |= {"aoi": "scenes/aoi.geojson", "fields": "scenes/fields.geojson", "tile_size": 32}
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    scenes = yaml.safe_load((SAMPLE / "scenes.yaml").read_text())
+    (folder / "scenes.yaml").write_text(yaml.safe_dump(scenes | {"seed": 11, "size": 64, "area_share": 0.6}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(small_sample):
+    return demo.run(sample=small_sample, progress=False)
+
+
+def test_fields_and_area_of_the_sample_are_those_of_its_seed():
+    scenes = yaml.safe_load((SAMPLE / "scenes.yaml").read_text())
+    landscape = make_landscape(scenes["seed"], region=scenes["region"], shape=(scenes["size"],) * 2)
+    assert landscape.n_fields >= 150
+    assert json.loads((SAMPLE / "fields.geojson").read_text()) == json.loads(
+        json.dumps(field_features(landscape))
+    )
+    outline = area_of_interest(landscape, share=scenes["area_share"])
+    expected = feature_collection(
+        [feature(outline, landscape.geobox, {"name": "simulated area", "simulated": True})]
+    )
+    assert json.loads((SAMPLE / "aoi.geojson").read_text()) == json.loads(json.dumps(expected))
+
+
+def test_the_models_fields_are_not_those_of_the_sample():
+    line = next(
+        line for line in (SAMPLE / "train.sh").read_text().splitlines() if line.startswith("for seed")
+    )
+    seeds = {int(word) for word in line.replace(";", " ").split() if word.isdigit()}
+    assert len(seeds) >= 4
+    assert yaml.safe_load((SAMPLE / "scenes.yaml").read_text())["seed"] not in seeds
+
+
+def test_the_model_says_that_it_is_simulated():
+    checkpoint = read_checkpoint(SAMPLE / "model")
+    assert checkpoint.simulated
+    assert checkpoint.network == "cropnet2d"
+    assert checkpoint.recipe.shape == (10, 43)
+    assert checkpoint.metrics["n_unmapped"] == 0
+
+
+def test_demo_maps_fields_it_has_never_seen(result):
+    assert result.accuracy.overall > 0.75  # 64 x 64 pixels, eleven fields
+    assert result.accuracy.n > 500
+    assert sum(result.areas.values()) == pytest.approx(0.6 * 64 * 64 / 100, rel=0.15)
+
+
+def test_demo_leaves_the_named_files_and_nothing_else(result):
+    names = sorted(path.name for path in result.folder.iterdir())
+    layers = ["confidence", "crop_map", "longest_gap", "observations", "status"]
+    tables = ["crop_map.tif.aux.xml", "status.tif.aux.xml"]
+    assert names == sorted(
+        [f"{layer}.tif" for layer in layers] + tables + ["items.json", "run.json", "run.yaml"]
+    )
+
+
+def test_layers_of_the_map_agree_with_each_other(result):
+    layers = {}
+    for name, path in result.files.items():
+        with rasterio.open(path) as file:
+            layers[name] = file.read(1)
+    mapped = layers["status"] == Status.MAPPED
+    assert mapped.any()
+    np.testing.assert_array_equal(mapped, layers["crop"] > 0)
+    np.testing.assert_array_equal(mapped, layers["confidence"] <= 100)
+    assert (layers["observations"][mapped] > 0).all()
+    assert (layers["confidence"][mapped] >= 100 / 7 - 1).all()
+    assert (layers["status"][~mapped] == Status.OUTSIDE_AREA).all()
+
+
+def test_the_record_names_every_scene_and_says_simulated(result):
+    record = json.loads((result.folder / "run.json").read_text())
+    assert record["simulated_scenes"] is True
+    assert record["model"]["simulated"] is True
+    assert "Simulated" in record["attribution"]
+    assert len(record["items"]) == result.n_scenes
+    used_and_left = len(record["items"]) + sum(map(len, record["items_left_out"].values()))
+    assert used_and_left == 45  # a season, one overpass before and one after it
+    assert record["hectares"] == result.areas
+    with rasterio.open(result.files["crop"]) as file:
+        assert file.tags()["MODEL_NOTE"] == "The model was trained on simulated data"
+
+
+def test_saved_request_runs_again_from_anywhere(result, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["search", str(_search_only(result.folder / "run.yaml", tmp_path))])
+    assert f"{result.n_scenes} scenes" in capsys.readouterr().out
+
+
+def _search_only(run_file, folder):
+    """The part of a saved map request that a search understands."""
+    saved = yaml.safe_load(run_file.read_text())
+    kept = {key: saved[key] for key in ("aoi", "catalog", "year")} | {"out": str(folder / "again")}
+    path = folder / "search.yaml"
+    path.write_text(yaml.safe_dump(kept))
+    return path
+
+
+def test_summary_fits_a_screen_and_html_is_escaped(result):
+    lines = result.lines()
+    assert len(lines) < 35
+    assert any("overall accuracy" in line for line in lines)
+    assert "<table>" in result._repr_html_()
+
+
+def test_demo_without_a_sample_says_where_it_is(tmp_path, capfd):
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--sample", str(tmp_path)])
+    assert ended.value.code == 4
+    assert "There is no sample area" in capfd.readouterr().err
+
+
+def test_tour_notebook_runs_cell_by_cell(tmp_path):
+    for name in ("aoi.geojson", "fields.geojson", "tour.ipynb"):
+        shutil.copy(SAMPLE / name, tmp_path / name)
+    shutil.copytree(SAMPLE / "model", tmp_path / "model")
+    if (SAMPLE / "scenes").is_dir():  # made already: only copied
+        shutil.copytree(SAMPLE / "scenes", tmp_path / "scenes")
+    notebook = nbformat.read(tmp_path / "tour.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(cells) <= 12
+    assert all(len(cell.source.splitlines()) <= 11 for cell in cells)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    pictures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 2
+    assert (tmp_path / "result" / "tour_map.tif").is_file()
