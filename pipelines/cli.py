@@ -19,6 +19,7 @@ from pipelines.config import (
 from pipelines.options import request_options
 from toolkit.errors import CropglobeError, CropglobeWarning
 
+INCOMPLETE = 3
 INTERNAL_ERROR = 10
 INTERRUPTED = 130
 BAD_USAGE = 4
@@ -70,7 +71,10 @@ def make_map(request: MapRequest) -> None:
     """Make a crop map of an area."""
     from pipelines import crop_map
 
-    _tell(crop_map.run(request).lines())
+    result = crop_map.run(request)
+    _tell(result.lines())
+    if not result.complete:
+        sys.exit(INCOMPLETE)
 
 
 @cropglobe.command()

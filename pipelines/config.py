@@ -125,7 +125,7 @@ class SamplesRequest(ScenesRequest):
 
     def codes(self) -> dict[int | str, str]:
         """Raster code -> crop, as the label reader takes it."""
-        return dict(self.classes or {})
+        return {code: crop for code, crop in (self.classes or {}).items()}  # noqa: C416  # widens the key type
 
 
 class TrainRequest(Request):

@@ -88,9 +88,9 @@ def run(
     """
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     watch = Stopwatch()
-    prepare(config.out)
     aoi = read_aoi(config.aoi)
     checkpoint = _model(config)
+    prepare(config.out)
     season = recipe_season(checkpoint.recipe, year=config.year, hemisphere=aoi.hemisphere)
     geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
     found = find(config, aoi, season, bands=checkpoint.recipe.bands)
@@ -130,6 +130,7 @@ def run(
         seconds=watch.seconds,
         worker_seconds=_total(reports),
         n_scenes=len(found.items),
+        left_out=found.skipped,
         attribution=attribution(found.items),
     )
     config.write(config.out / "run.yaml")

@@ -27,7 +27,7 @@ class Progress:
             self._close()
             click.echo(text, err=True)
 
-    def count(self, what: str, done: int, total: int, *, since: float) -> None:
+    def count(self, what: str, done: int, total: int, *, since: float, note: str = "") -> None:
         """Tell how many of a stage's parts are done.
 
         Args:
@@ -35,13 +35,16 @@ class Progress:
             done: parts done.
             total: parts in all.
             since: ``time.perf_counter()`` at the start of the stage.
+            note: what else to say of the latest part.
         """
         now = time.perf_counter()
         if self.quiet or (done < total and not self.terminal and now - self._last < LOG_EVERY_S):
             return
         self._last = now
         left = (now - since) / max(done, 1) * (total - done)
-        text = f"  {what} {done}/{total}" + (f", about {left:.0f} s left" if done < total else "")
+        text = f"  {what} {done}/{total}{note and ', '}{note}" + (
+            f", about {left:.0f} s left" if done < total else ""
+        )
         if self.terminal:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)
             self._open = True

@@ -27,8 +27,15 @@ class CropMap:
     """Seconds of each stage inside the tiles, added over workers."""
     n_scenes: int
     """Scenes used."""
+    left_out: dict[str, int]
+    """Reason -> scenes left out by the search."""
     attribution: str
     """Notice that users of the map must keep."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scene of the season could be used."""
+        return "asset_missing" not in self.left_out
 
     def lines(self) -> list[str]:
         """One screen for a terminal."""
@@ -37,7 +44,9 @@ class CropMap:
         for crop, area in self.areas.items():
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
-        lines += ["", f"{self.n_scenes} scenes. Seconds: {_seconds(self.seconds)}"]
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items()) or "none"
+        lines += ["", f"{self.n_scenes} scenes used, left out: {reasons}"]
+        lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]
         lines += [
             "",

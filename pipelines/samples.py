@@ -81,8 +81,8 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         CropglobeError: see :mod:`toolkit.errors`; nothing half-written is left.
     """
     tell = Progress(quiet=not progress)
-    prepare(config.out)
     aoi = read_aoi(config.aoi)
+    prepare(config.out)
     geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
     labels = thin_labels(_labels(config, geobox), cap_per_field=config.cap_per_field, seed=config.seed)
     # Gaps stay open: they are filled after the season is cut, as maps fill them.

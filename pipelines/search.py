@@ -47,8 +47,8 @@ class FoundScenes:
 
 def run(config: SearchRequest) -> FoundScenes:
     """Search the scenes of the default season and save them as ``items.json``."""
-    prepare(config.out)
     aoi = read_aoi(config.aoi)
+    prepare(config.out)
     return find(config, aoi, season(config.year, aoi=aoi))
 
 

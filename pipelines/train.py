@@ -54,7 +54,8 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     start = time.perf_counter()
 
     def report(epoch: Epoch) -> None:
-        tell.count("epochs", epoch.number, epoch.of, since=start)
+        note = f"loss {epoch.loss:.3f}, validation macro F1 {epoch.macro_f1:.3f}"
+        tell.count("epochs", epoch.number, epoch.of, since=start, note=note)
 
     checkpoint = train_classifier(
         samples,

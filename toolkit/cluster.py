@@ -63,7 +63,7 @@ def _quieten() -> None:
 
 def _local(workers: int) -> LocalCluster:
     """Processes that listen on loopback only; without an address the dashboard would listen everywhere."""
-    return LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types here
+    return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,

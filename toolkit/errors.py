@@ -85,23 +85,9 @@ class SimulatedModelError(ModelError):
     """A model trained on simulated data was asked to map real scenes."""
 
 
-class LockedError(CropglobeError):
-    """Another run is writing to the same folder."""
-
-    exit_code = 9
-
-
 class CropglobeWarning(UserWarning):
     """Base of all warnings: the run goes on, with less than was asked for."""
 
 
-class ClippedSeasonWarning(CropglobeWarning):
-    """Samples hold only the season, so that phenology cannot be shifted in training."""
-
-
 class GeometryRepairedWarning(CropglobeWarning):
     """A polygon was invalid and has been repaired."""
-
-
-class SparseScenesWarning(CropglobeWarning):
-    """Parts of the season have no scene at all."""

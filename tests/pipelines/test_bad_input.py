@@ -1,6 +1,7 @@
 """Wrong requests: one clear sentence, the right exit code, no traceback, nothing half-written."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -181,6 +182,23 @@ def test_scene_that_cannot_be_read(place, capfd):
     path.write_bytes(path.read_bytes()[:200])
     fails(request(place), capfd, code=6, saying="could not be read")
     check_nothing_half_written(place / "result")
+
+
+def test_scenes_without_a_band_are_left_out_told_and_change_the_exit_code(place, geobox, capfd):
+    items = [make_scene(place, f"e{k}", START + timedelta(days=40 * k)) for k in range(3)]
+    del items[1].assets["nir08"]
+    (place / "partial").mkdir()
+    for item in items:
+        for asset in item.assets.values():
+            asset.href = str(
+                shutil.move(asset.href, place / "partial" / f"{item.id}_{Path(asset.href).name}")
+            )
+    catalog = write_catalog(place / "partial", items)
+    corner = geojson(place / "corner.geojson", footprint(geobox[:16, :16]))
+    with pytest.raises(SystemExit) as ended:
+        main(request(place, catalog=catalog, aoi=corner))
+    assert ended.value.code == 3
+    assert "2 scenes used, left out: 1 asset_missing" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

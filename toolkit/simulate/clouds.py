@@ -125,7 +125,7 @@ def _opacity(shape: tuple[int, int], pad: int, amount: float, rng: np.random.Gen
         return np.zeros(size, dtype=np.float32)
     threshold = np.quantile(inside, 1 - amount)
     ramp = np.clip((noise - threshold) / rng.uniform(0.15, 0.5), 0, 1)
-    # Half of VISIBLE at the threshold's far side: the amount counts pixels that are visibly cloudy.
+    # The edge starts at VISIBLE, not at 0: the amount is the share of visibly cloudy pixels.
     return np.asarray(VISIBLE * (noise >= threshold) + (1 - VISIBLE) * ramp, dtype=np.float32)
 
 

@@ -110,7 +110,8 @@ def grow(landscape: Landscape, *, year: int) -> Growth:
     def ripple(deviation: float) -> npt.NDArray[np.float32]:
         # Patches of about 60 m plus differences from pixel to pixel, in equal parts.
         patches = smooth_noise(rng, shape, length_px=6)
-        return (patches + rng.standard_normal(shape, dtype=np.float32)) * (deviation / np.sqrt(2))
+        mixed = patches + rng.standard_normal(shape, dtype=np.float32)
+        return np.asarray(mixed * (deviation / np.sqrt(2)))
 
     pixels["planting"] = pixels["planting"] + ripple(2.0)
     pixels["peak"] = np.clip(pixels["peak"] * (1 + ripple(0.12)), 0.05, 0.99)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from shapely import Polygon, affinity, box
 
 from toolkit.errors import InputError
 from toolkit.legend import CROPGLOBE
-from toolkit.simulate.phenology import CALENDARS, CROP_VALUE, MARGIN, kinds_of
+from toolkit.simulate.phenology import CALENDARS, CROP_VALUE, kinds_of
 from toolkit.simulate.regions import Region, resolve_region
 from toolkit.simulate.streams import stream
 
@@ -152,7 +153,8 @@ def _halves(piece: Polygon, angle: float, rng: np.random.Generator) -> Sequence[
     turn = rng.normal(0, 3.0) + (90 if tall else 0)
     side = affinity.rotate(box(x - reach, y - reach, x, y + reach), turn, origin=(x, y))
     parts = (upright.intersection(side), upright.difference(side))
-    return [affinity.rotate(part, angle, origin=(0, 0)) for part in parts]
+    # Halves of a convex polygon are polygons; shapely only promises geometries.
+    return [cast("Polygon", affinity.rotate(part, angle, origin=(0, 0))) for part in parts]
 
 
 def _number(pieces: Sequence[Polygon], geobox: GeoBox) -> tuple[tuple[Polygon, ...], npt.NDArray[np.uint16]]:
@@ -177,6 +179,3 @@ def _assign(n_fields: int, rng: np.random.Generator) -> tuple[int, ...]:
         shares = np.array([CALENDARS[k].share for k in kinds])
         drawn.append(int(rng.choice(kinds, p=shares / shares.sum())))
     return tuple(drawn)
-
-
-__all__ = ["MARGIN", "Landscape", "make_landscape"]

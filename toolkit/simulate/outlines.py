@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,7 @@ def valid_outline(valid: npt.NDArray[np.bool_], geobox: GeoBox) -> Polygon:
     for other in hulls[1:]:
         hull = hull.union(other)
     hull = hull.convex_hull.normalize()
-    return Polygon(hull.exterior.coords)
+    return Polygon(cast("Polygon", hull).exterior.coords)
 
 
 def area_of_interest(landscape: Landscape, *, share: float | None) -> Polygon:
@@ -95,7 +95,7 @@ def area_of_interest(landscape: Landscape, *, share: float | None) -> Polygon:
         scaled = affinity.scale(unit, middle * width / 2, middle * height / 2, origin=(0, 0))
         blob = affinity.translate(scaled, centre.x, centre.y).intersection(inner)
         low, high = (middle, high) if blob.area < share * whole.area else (low, middle)
-    return Polygon(blob.exterior.coords)
+    return Polygon(cast("Polygon", blob).exterior.coords)
 
 
 def feature_collection(features: Sequence[dict[str, Any]]) -> dict[str, Any]:

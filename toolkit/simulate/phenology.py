@@ -1,7 +1,9 @@
 """Crop calendars: when each crop grows, flowers, dries and is cut.
 
-The calendar was fixed from literature before any model was trained and is not tuned to accuracy
-figures. It holds for Louisiana, where all six crops of the legend are grown. Sources:
+Planting dates, stage lengths and cover are those of the literature and were never moved to suit a
+classifier. Two things were set by looking at one: the spread between fields (10 to 14 days) and the two
+kinds with two seasons (double soybeans, forage), so that no single date tells the crops apart.
+The calendar holds for Louisiana, where all six crops of the legend are grown. Sources:
 
 - FAO-56: Allen et al. 1998, FAO Irrigation and Drainage Paper 56, table 11 (lengths of the initial,
   development, mid-season and late stages, in days).
@@ -53,7 +55,8 @@ class Calendar:
     planting: float
     """Day of the year of planting or of the first growth."""
     spread_days: float
-    """Standard deviation of the planting date between fields, days: the usual window over 3.3 (5 to 95 %)."""
+    """Standard deviation of the planting date between fields, days; usual windows (5 to 95 %) are 3.3 times
+    9 to 18 days."""
     stages: tuple[float, float, float, float]
     """Lengths in days: to 10 % of the peak cover, to 90 %, to 90 % still green, to 10 % still green."""
     harvest_delay: float | None
@@ -113,7 +116,8 @@ CALENDARS: tuple[Calendar, ...] = (
     ),
     # FAO-56: 30/30/60/30 (150 d) less a nursery of about 25 d, as rice is drilled or water-seeded here.
     # Planting 10 March to 15 April (LSU, south-west Louisiana), permanent flood from the 4-5 leaf stage
-    # to about two weeks before the harvest of late July and August (LSU, AH-628). A second crop from the stubble is cut until November on about 40 % of the area (LSU).
+    # to about two weeks before the harvest of late July and August (LSU, AH-628). A second crop from the
+    # stubble is cut until November on about 40 % of the area (LSU).
     Calendar(
         name="rice", crop="rice", planting=84, spread_days=14, stages=(20, 30, 50, 25), harvest_delay=7,
         peak=0.92, standing=0.85, residue=0.60, weeds=0.20, flooded=True, irrigated=1.0,

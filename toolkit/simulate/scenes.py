@@ -143,7 +143,7 @@ def simulate_scenes(
     return folder / "catalog.json"
 
 
-def _request(  # noqa: PLR0913  # all that decides the files, once
+def _request(
     landscape: Landscape,
     year: int,
     days: Sequence[date],
@@ -211,7 +211,7 @@ def _write_all(folder: Path, landscape: Landscape, request: dict[str, Any], radi
     _write_json(folder / REQUEST_FILE, request)
 
 
-def _write_scene(  # noqa: PLR0913  # one row of the season; a wrapper object would hide it
+def _write_scene(
     folder: Path,
     landscape: Landscape,
     growth: Growth,

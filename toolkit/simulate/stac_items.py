@@ -40,9 +40,9 @@ ASSETS: Mapping[str, tuple[str, str, float, float]] = MappingProxyType(
 """Reflectance assets; the scene classification is the asset ``scl``."""
 
 EXTENSIONS = tuple(
-    f"https://stac-extensions.github.io/{name}/schema.json"
-    for name in ("raster/v1.1.0", "eo/v1.1.0", "mgrs/v1.0.0", "grid/v1.0.0", "view/v1.0.0")
-) + ("https://stac-extensions.github.io/projection/v1.1.0/schema.json",)
+    f"https://stac-extensions.github.io/{name}/v1.{minor}.0/schema.json"
+    for name, minor in {"raster": 1, "eo": 1, "mgrs": 0, "grid": 0, "view": 0, "projection": 1}.items()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Radiometry:
 
     @property
     def listed_offset(self) -> float:
-        """Offset that ``raster:bands`` lists: -0.1 also where it is applied already, as in the live catalog."""
+        """Offset that ``raster:bands`` lists: -0.1 also where applied already, as in the live catalog."""
         return -0.1 if self.has_offset else 0
 
     @property
