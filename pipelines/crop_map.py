@@ -120,7 +120,7 @@ def run(
         )
     finally:
         remove_tiles(order, folder)
-    accuracy = _accuracy(config, files["crop"], checkpoint)
+    accuracy = _accuracy(config, aoi, files["crop"], checkpoint)
     watch.lap("join and check")
     result = CropMap(
         folder=config.out,
@@ -216,12 +216,13 @@ def _inputs(items: Path, model: Path, model_hash: str) -> tuple[pystac.ItemColle
     return read_items(items), checkpoint
 
 
-def _accuracy(config: MapRequest, crop_map: Path, checkpoint: Checkpoint) -> Accuracy | None:
+def _accuracy(config: MapRequest, aoi: AOI, crop_map: Path, checkpoint: Checkpoint) -> Accuracy | None:
     if config.fields is None:
         return None
     mapped = read_layer(crop_map)
     labels = rasterize_fields(config.fields, mapped.odc.geobox, legend=checkpoint.legend)
-    return assess(mapped, labels, legend=checkpoint.legend)
+    within = inside(aoi, mapped.odc.geobox)
+    return assess(mapped, labels, legend=checkpoint.legend, within=within)
 
 
 def attribution(items: pystac.ItemCollection) -> str:

@@ -158,3 +158,18 @@ def test_a_share_that_leaves_a_side_empty_is_refused(share: float) -> None:
 def test_fields_without_crops_are_refused() -> None:
     with pytest.raises(LabelError, match="one shape"):
         split_fields(np.array([1, 2]))
+
+
+def test_labels_outside_the_area_asked_for_do_not_count(geobox: GeoBox) -> None:
+    from odc.geo.xr import xr_coords
+
+    grid, coords = ("y", "x"), xr_coords(geobox, dims=("y", "x"))
+    crop = np.zeros(geobox.shape.yx, np.uint8)
+    crop[0, :4] = [1, 1, 2, 2]
+    labels = xr.Dataset({"crop": (grid, crop), "field": (grid, crop.astype(np.int32))}, coords=coords)
+    mapped = crop.copy()
+    mapped[0, 2:4] = 0  # beyond the area
+    within = np.zeros(geobox.shape.yx, bool)
+    within[0, :2] = True
+    found = assess(xr.DataArray(mapped, dims=grid, coords=coords), labels, within=within)
+    assert (found.n, found.n_unmapped, found.overall) == (2, 0, 1.0)

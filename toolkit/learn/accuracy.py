@@ -154,13 +154,20 @@ def compare(truth: Integers, predicted: Integers, n_classes: int) -> Accuracy:
     return Accuracy(matrix, np.bincount(missed, minlength=n_classes))
 
 
-def assess(crop_map: xr.DataArray, labels: xr.Dataset, *, legend: Legend = CROPGLOBE) -> Accuracy:
+def assess(
+    crop_map: xr.DataArray,
+    labels: xr.Dataset,
+    *,
+    legend: Legend = CROPGLOBE,
+    within: npt.NDArray[np.bool_] | None = None,
+) -> Accuracy:
     """Compare a crop map with labels, pixel by pixel, where there are labels.
 
     Args:
         crop_map: uint8 ``(y, x)``, class index + 1, 0 unmapped (counts as an error).
         labels: ``crop`` uint8 ``(y, x)`` on the same grid, 0 unlabelled.
         legend: classes of both.
+        within: bool ``(y, x)``, True where the map was asked for; labels elsewhere do not count. None: all.
 
     Raises:
         GridError: map and labels lie on different grids.
@@ -170,9 +177,9 @@ def assess(crop_map: xr.DataArray, labels: xr.Dataset, *, legend: Legend = CROPG
     check_same_grid(crop_map, reference)
     truth = reference.to_numpy().astype(np.int64) - 1
     predicted = crop_map.transpose("y", "x").to_numpy().astype(np.int64) - 1
-    labelled = truth >= 0
+    labelled = truth >= 0 if within is None else (truth >= 0) & within
     if not labelled.any():
-        msg = f"No pixel is labelled: 'crop' is {NODATA} everywhere. Give labels of this area."
+        msg = f"No pixel is labelled: 'crop' is {NODATA} everywhere here. Give labels of this area."
         raise LabelError(msg)
     return compare(truth[labelled], predicted[labelled], len(legend.names))
 

@@ -66,7 +66,8 @@ COG_OPTIONS = {
     "driver": "COG",
     "compress": "DEFLATE",
     "predictor": "2",
-    "blocksize": 256,
+    "blocksize": 128,
+    "overview_count": 1,  # small scenes fit a few blocks; live ones have overviews all the same
     "num_threads": 1,
 }
 
