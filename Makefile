@@ -1,5 +1,5 @@
 # Each target does its own set-up in .venv from a bare Python 3.11 or newer; a second run installs nothing.
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

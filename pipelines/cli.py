@@ -53,7 +53,9 @@ def samples(request: SamplesRequest) -> None:
     """Turn labels and scenes into training samples."""
     from pipelines import samples as workflow
 
-    _tell(workflow.run(request).lines())
+    result = workflow.run(request)
+    _tell(result.lines())
+    _leave(complete=result.complete)
 
 
 @cropglobe.command()
@@ -73,8 +75,7 @@ def make_map(request: MapRequest) -> None:
 
     result = crop_map.run(request)
     _tell(result.lines())
-    if not result.complete:
-        sys.exit(INCOMPLETE)
+    _leave(complete=result.complete)
 
 
 @cropglobe.command()
@@ -109,6 +110,12 @@ def doctor() -> None:
         sys.exit(INTERNAL_ERROR)
 
 
+def _leave(*, complete: bool) -> None:
+    """Exit with a code of its own if scenes of the season could not be used."""
+    if not complete:
+        sys.exit(INCOMPLETE)
+
+
 def _tell(lines: list[str]) -> None:
     for line in lines:
         click.echo(line)
@@ -128,6 +135,8 @@ def main(arguments: list[str] | None = None) -> None:
         cropglobe.main(args=arguments, prog_name="cropglobe", standalone_mode=False)
     except CropglobeError as error:
         _fail(str(error), error.exit_code, verbose=verbose, error=error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
     except click.ClickException as error:
         _fail(error.format_message(), BAD_USAGE, verbose=verbose, error=error)
     except (KeyboardInterrupt, click.Abort):

@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from toolkit.errors import InputError
+from toolkit.storage import write_text
 
 MAX_YAML_BYTES = 1_000_000
+
+
+def _as_list(value: Any) -> Any:
+    """Take one path where several may stand."""
+    return [value] if isinstance(value, str | Path) else value
 
 
 class Request(BaseModel):
@@ -67,18 +73,16 @@ class Request(BaseModel):
             raise InputError(msg)
         here = path.resolve().parent
         for key in cls.paths:
-            if isinstance(values.get(key), str) and not _is_name(key, values[key], here):
-                values[key] = str(here / values[key])
-        return values
+            values[key] = _from(here, key, values.get(key))
+        return {key: value for key, value in values.items() if value is not None}
 
     def write(self, path: Path) -> Path:
         """Save the request as YAML; read back from any folder it means the same."""
         values = self.model_dump(mode="json", exclude_none=True)
         for key in self.paths:
-            if key in values and not _is_name(key, values[key], Path.cwd()):
-                values[key] = str(Path(values[key]).resolve())
-        path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        return path
+            if key in values:
+                values[key] = _from(Path.cwd(), key, values[key])
+        return write_text(yaml.safe_dump(values, sort_keys=False), path)
 
 
 class SearchRequest(Request):
@@ -116,16 +120,16 @@ class SamplesRequest(ScenesRequest):
     paths: ClassVar[tuple[str, ...]] = ("out", "aoi", "catalog", "items", "labels")
 
     labels: Path = Field(description="Polygons with the property 'crop', or a raster of codes.")
-    classes: dict[str, str] | None = Field(None, description="Raster code -> crop; '*' for every other code.")
-    inner_buffer: Annotated[float, Field(ge=0)] = Field(10.0, description="Field edges left out, m.")
+    classes: dict[int | str, str] | None = Field(
+        None, description="Raster code -> crop; '*' for every other code."
+    )
+    inner_buffer: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Field edges left out, m; default 10 for polygons, 0 for rasters."
+    )
     cap_per_field: Annotated[int, Field(ge=1)] | None = Field(None, description="Most pixels per field.")
     clear: str = Field("default", description="Clear-sky preset: default, strict or lenient.")
     dilation: Annotated[float, Field(ge=0)] = Field(0.0, description="Grow clouds and shadows, m.")
     seed: int = Field(0, description="Seed of every draw.")
-
-    def codes(self) -> dict[int | str, str]:
-        """Raster code -> crop, as the label reader takes it."""
-        return {code: crop for code, crop in (self.classes or {}).items()}  # noqa: C416  # widens the key type
 
 
 class TrainRequest(Request):
@@ -133,7 +137,9 @@ class TrainRequest(Request):
 
     paths: ClassVar[tuple[str, ...]] = ("out", "samples")
 
-    samples: tuple[Path, ...] = Field(description="Samples made by 'cropglobe samples'.", min_length=1)
+    samples: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
+        description="Samples made by 'cropglobe samples'.", min_length=1
+    )
     network: str = Field("cropnet2d", description="Network, a name in the table of networks.")
     epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")
     batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")
@@ -180,6 +186,15 @@ class SimulateRequest(Request):
     full_year: bool = Field(False, description="Scenes of the whole year instead of the season only.")
     area_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Share of the landscape that aoi.geojson covers; default nearly all."
+    )
+
+
+def _from(here: Path, key: str, value: Any) -> Any:
+    """Let a path, or each of several, count from a folder."""
+    if isinstance(value, list):
+        return [_from(here, key, part) for part in value]
+    return (
+        str((here / value).resolve()) if isinstance(value, str) and not _is_name(key, value, here) else value
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pystac
+import xarray as xr
 from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
-from pipelines.folder import prepare, versions, write_json
+from pipelines.folder import digest, prepare, scratch, versions, write_json
 from pipelines.progress import Progress
 from pipelines.result import CropMap
 from pipelines.search import FoundScenes, find
@@ -21,11 +23,11 @@ from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.grid import Tile, inside, output_geobox, tiles
 from toolkit.area.season import Season
 from toolkit.catalog.items import is_simulated, read_items
-from toolkit.cluster import connect
+from toolkit.cluster import connect, cores
 from toolkit.cubes.composite import observation_layers
 from toolkit.cubes.features import build_features, recipe_season
 from toolkit.cubes.recipe import FeatureRecipe, check_same_recipe
-from toolkit.errors import ModelError, SimulatedModelError
+from toolkit.errors import InputError, ModelError, NothingMappedWarning, SimulatedModelError
 from toolkit.learn.accuracy import Accuracy, assess
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.learn.labels import rasterize_fields
@@ -37,7 +39,7 @@ from toolkit.maps.tiles import (
     Stopwatch,
     TileReport,
     join_tiles,
-    remove_tiles,
+    publish,
     run_tiles,
     write_tile,
 )
@@ -45,7 +47,10 @@ from toolkit.scenes.clear import ClearSky
 from toolkit.scenes.sensors import resolve_bands
 from toolkit.scenes.sentinel2 import load_scenes
 
-TILES_FOLDER = ".tiles"
+NOTHING_MAPPED = (
+    "No pixel could be mapped: none was seen clear, or no pixel's centre lies in the area. See status.tif; "
+    "check the year, the area and that --items belong to it."
+)
 NO_MODEL = (
     "No model is given. Train one ('cropglobe samples', then 'cropglobe train') and name its folder with "
     "--model DIR; 'cropglobe demo' shows the whole road with a model trained on simulated fields."
@@ -58,6 +63,8 @@ class TileJob:
 
     items: Path
     """Frozen items of the run."""
+    items_hash: str
+    """sha256 of that file, so that a worker never uses a list it read for an earlier run."""
     model: Path
     """Folder of the checkpoint."""
     model_hash: str
@@ -90,47 +97,45 @@ def run(
     watch = Stopwatch()
     aoi = read_aoi(config.aoi)
     checkpoint = _model(config)
-    prepare(config.out)
     season = recipe_season(checkpoint.recipe, year=config.year, hemisphere=aoi.hemisphere)
     geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
-    found = find(config, aoi, season, bands=checkpoint.recipe.bands)
-    _check_simulated(checkpoint, found.items, allowed=config.allow_simulated_model)
-    tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
-    watch.lap("search")
-    folder = config.out / TILES_FOLDER
-    job = TileJob(
-        items=found.path.resolve(),
-        model=Path(config.model or "").resolve(),
-        model_hash=checkpoint.content_hash,
-        aoi=aoi,
-        season=season,
-        folder=prepare(folder).resolve(),
-    )
-    order = tuple(tiles(geobox, size=config.tile_size))
-    try:
+    truth = _truth(config, geobox, checkpoint)
+    with scratch(prepare(config.out)) as work:
+        found = find(config, aoi, season, folder=work, bands=checkpoint.recipe.bands)
+        _check_simulated(checkpoint, found.items, allowed=config.allow_simulated_model)
+        tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
+        watch.lap("search")
+        job = TileJob(
+            items=found.path.resolve(),
+            items_hash=digest(found.path),
+            model=Path(config.model or "").resolve(),
+            model_hash=checkpoint.content_hash,
+            aoi=aoi,
+            season=season,
+            folder=work.resolve(),
+        )
+        order = tuple(tiles(geobox, size=config.tile_size))
         reports = _make_tiles(order, job, config, client, tell)
         watch.lap("tiles")
-        files = join_tiles(
-            order,
-            folder,
-            geobox,
-            config.out,
-            legend=checkpoint.legend,
-            tags=_tags(checkpoint, found.items),
-        )
-    finally:
-        remove_tiles(order, folder)
-    accuracy = _accuracy(config, aoi, files["crop"], checkpoint)
+        tags = _tags(checkpoint, found.items)
+        staged = join_tiles(order, work, geobox, work, legend=checkpoint.legend, tags=tags)
+        accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, checkpoint)
+        areas = area_by_crop(staged["crop"], checkpoint.legend)
+        files = publish({**staged, "items": found.path}, config.out)
+    files.pop("items")
     watch.lap("join and check")
+    if not any(report.mapped for report in reports):
+        warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
     result = CropMap(
         folder=config.out,
         files=files,
-        areas=area_by_crop(files["crop"], checkpoint.legend),
+        areas=areas,
         accuracy=accuracy,
         seconds=watch.seconds,
         worker_seconds=_total(reports),
         n_scenes=len(found.items),
         left_out=found.skipped,
+        complete=found.complete,
         attribution=attribution(found.items),
     )
     config.write(config.out / "run.yaml")
@@ -176,7 +181,8 @@ def _make_tiles(
     tell: Progress,
 ) -> list[TileReport]:
     reports: list[TileReport] = []
-    with connect(client or config.scheduler, workers=config.workers) as connected:
+    workers = min(config.workers or cores(), len(order))
+    with connect(client or config.scheduler, workers=workers) as connected:
         start = time.perf_counter()
         for report in run_tiles(order, partial(make_tile, job=job), client=connected):
             reports.append(report)
@@ -191,7 +197,7 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
     if not within.any():
         write_tile(outside(within.shape), job.folder, tile)
         return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
-    items, checkpoint = _inputs(job.items, job.model, job.model_hash)
+    items, checkpoint = _inputs(job.items, job.items_hash, job.model, job.model_hash)
     recipe: FeatureRecipe = checkpoint.recipe
     sky = ClearSky(recipe.clear, recipe.dilation_m)
     scenes = load_scenes(items, tile.geobox, bands=recipe.bands, clear=sky)
@@ -207,8 +213,13 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
 
 
 @lru_cache(maxsize=2)
-def _inputs(items: Path, model: Path, model_hash: str) -> tuple[pystac.ItemCollection, Checkpoint]:
-    """Items and model, read once per worker."""
+def _inputs(
+    items: Path, items_hash: str, model: Path, model_hash: str
+) -> tuple[pystac.ItemCollection, Checkpoint]:
+    """Items and model, read once per worker and run."""
+    if digest(items) != items_hash:
+        msg = f"The items {str(items)!r} changed during the run. Run again."
+        raise InputError(msg)
     checkpoint = read_checkpoint(model)
     if checkpoint.content_hash != model_hash:
         msg = f"The model {str(model)!r} changed during the run. Run again."
@@ -216,13 +227,16 @@ def _inputs(items: Path, model: Path, model_hash: str) -> tuple[pystac.ItemColle
     return read_items(items), checkpoint
 
 
-def _accuracy(config: MapRequest, aoi: AOI, crop_map: Path, checkpoint: Checkpoint) -> Accuracy | None:
+def _truth(config: MapRequest, geobox: GeoBox, checkpoint: Checkpoint) -> xr.Dataset | None:
+    """Read the true fields before any work: a wrong file must not cost a map."""
     if config.fields is None:
         return None
+    return rasterize_fields(config.fields, geobox, legend=checkpoint.legend)
+
+
+def _accuracy(crop_map: Path, truth: xr.Dataset, aoi: AOI, checkpoint: Checkpoint) -> Accuracy:
     mapped = read_layer(crop_map)
-    labels = rasterize_fields(config.fields, mapped.odc.geobox, legend=checkpoint.legend)
-    within = inside(aoi, mapped.odc.geobox)
-    return assess(mapped, labels, legend=checkpoint.legend, within=within)
+    return assess(mapped, truth, legend=checkpoint.legend, within=inside(aoi, mapped.odc.geobox))
 
 
 def attribution(items: pystac.ItemCollection) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import platform
+import secrets
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import StorageError
+from toolkit.storage import write_text
 
 REPORTED = ("cropglobe", "torch", "numpy", "xarray", "dask", "odc-stac", "rasterio", "numba")
 """Packages whose versions are recorded with a result."""
@@ -32,17 +37,36 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def write_json(values: dict[str, Any], path: Path) -> Path:
-    """Write JSON under a temporary name, then under its own."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Give a folder inside another that is removed at the end, whatever happens.
+
+    Its name is new each time: a task that ends late can never write into a later run's work.
+    """
+    work = folder / f".work-{secrets.token_hex(4)}"
     try:
-        temporary.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        work.mkdir()
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        msg = f"{str(path)!r} cannot be written ({error.strerror}). Check free space and permissions."
+        msg = f"{str(work)!r} cannot be written ({error}). Check free space and permissions."
         raise StorageError(msg) from error
-    return path
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def write_json(values: dict[str, Any], path: Path) -> Path:
+    """Write JSON in one step.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    return write_text(json.dumps(values, indent=2, default=str) + "\n", path)
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file, as hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -29,13 +29,10 @@ class CropMap:
     """Scenes used."""
     left_out: dict[str, int]
     """Reason -> scenes left out by the search."""
+    complete: bool
+    """Whether every scene of the season could be used."""
     attribution: str
     """Notice that users of the map must keep."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every scene of the season could be used."""
-        return "asset_missing" not in self.left_out
 
     def lines(self) -> list[str]:
         """One screen for a terminal."""

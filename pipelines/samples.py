@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import SamplesRequest
-from pipelines.folder import prepare
+from pipelines.folder import digest, prepare
 from pipelines.progress import Progress
 from pipelines.search import find
 from toolkit.area.aoi import read_aoi
@@ -24,6 +24,7 @@ from toolkit.catalog.items import is_simulated, read_items
 from toolkit.cluster import connect
 from toolkit.cubes.features import build_features, recipe_season
 from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.errors import InputError
 from toolkit.learn.extract import extract_samples
 from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 from toolkit.learn.samples import Samples, join_samples, write_samples
@@ -41,6 +42,8 @@ class SamplesJob:
 
     items: Path
     """Frozen items of the run."""
+    items_hash: str
+    """sha256 of that file, so that a worker never uses a list it read for an earlier run."""
     recipe: FeatureRecipe
     """Full-year recipe of the series."""
     season: Season
@@ -57,6 +60,8 @@ class SavedSamples:
     """Labelled series."""
     path: Path
     """Where they are saved."""
+    complete: bool
+    """Whether every scene of the period could be used."""
 
     def lines(self) -> list[str]:
         """A few lines for a terminal."""
@@ -88,10 +93,16 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     # Gaps stay open: they are filled after the season is cut, as maps fill them.
     recipe = FeatureRecipe(clear=config.clear, dilation_m=config.dilation, fill="none").full_year()
     year = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
-    found = find(config, aoi, year, bands=recipe.bands)
+    found = find(config, aoi, year, folder=config.out, bands=recipe.bands)
     tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
     simulated = any(is_simulated(item) for item in found.items)
-    job = SamplesJob(items=found.path.resolve(), recipe=recipe, season=year, simulated=simulated)
+    job = SamplesJob(
+        items=found.path.resolve(),
+        items_hash=digest(found.path),
+        recipe=recipe,
+        season=year,
+        simulated=simulated,
+    )
     labelled = [
         (tile, labels.isel(y=tile.y, x=tile.x))
         for tile in tiles(geobox, size=config.tile_size)
@@ -103,28 +114,42 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         for part in run_tiles(labelled, partial(sample_tile, job=job), client=connected):
             parts.append(part)
             tell.count("tiles", len(parts), len(labelled), since=start)
-    samples = join_samples(parts, same_fields=True)
+    made_from = {
+        "catalog": found.items.extra_fields.get("catalog"),
+        "items": len(found.items),
+        "year": config.year,
+        "labels": config.labels.name,
+        "cap_per_field": config.cap_per_field,
+        "seed": config.seed,
+    }
+    joined = join_samples(parts, same_fields=True)
+    samples = replace(joined, provenance={**joined.provenance, **made_from})
     path = write_samples(samples, config.out / SAMPLES_FILE, overwrite=True)
     config.write(config.out / "run.yaml")
-    return SavedSamples(samples=samples, path=path)
+    return SavedSamples(samples=samples, path=path, complete=found.complete)
 
 
 def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
+    buffer = config.inner_buffer
     if config.labels.suffix.lower() in RASTER_SUFFIXES:
-        return read_label_raster(config.labels, geobox, classes=config.codes())
-    return rasterize_fields(config.labels, geobox, inner_buffer_m=config.inner_buffer)
+        edge = round((buffer or 0.0) / config.resolution)
+        return read_label_raster(config.labels, geobox, classes=config.classes or {}, erode_px=edge)
+    return rasterize_fields(config.labels, geobox, inner_buffer_m=10.0 if buffer is None else buffer)
 
 
 def sample_tile(place: tuple[Tile, xr.Dataset], job: SamplesJob) -> Samples:
     """Make the samples of one tile (runs on a worker)."""
     tile, labels = place
     sky = ClearSky(job.recipe.clear, job.recipe.dilation_m)
-    scenes = load_scenes(_items(job.items), tile.geobox, bands=job.recipe.bands, clear=sky)
+    scenes = load_scenes(_items(job.items, job.items_hash), tile.geobox, bands=job.recipe.bands, clear=sky)
     features = build_features(scenes, job.recipe, job.season)
     return extract_samples(features, labels, job.recipe, simulated=job.simulated)
 
 
 @lru_cache(maxsize=1)
-def _items(path: Path) -> pystac.ItemCollection:
-    """Items, read once per worker."""
+def _items(path: Path, items_hash: str) -> pystac.ItemCollection:
+    """Items, read once per worker and run."""
+    if digest(path) != items_hash:
+        msg = f"The items {str(path)!r} changed during the run. Run again."
+        raise InputError(msg)
     return read_items(path)

@@ -34,6 +34,11 @@ class FoundScenes:
         """Reason -> number of items left out."""
         return {reason: len(ids) for reason, ids in self.items.extra_fields.get("skipped", {}).items()}
 
+    @property
+    def complete(self) -> bool:
+        """Whether every scene of the season could be used."""
+        return "asset_missing" not in self.skipped
+
     def lines(self) -> list[str]:
         """A few lines for a terminal."""
         months = Counter(f"{item.datetime:%Y-%m}" for item in self.items if item.datetime)
@@ -49,13 +54,18 @@ def run(config: SearchRequest) -> FoundScenes:
     """Search the scenes of the default season and save them as ``items.json``."""
     aoi = read_aoi(config.aoi)
     prepare(config.out)
-    return find(config, aoi, season(config.year, aoi=aoi))
+    return find(config, aoi, season(config.year, aoi=aoi), folder=config.out)
 
 
 def find(
-    config: SearchRequest, aoi: AOI, when: Season, *, bands: tuple[str, ...] | None = None
+    config: SearchRequest,
+    aoi: AOI,
+    when: Season,
+    *,
+    folder: Path,
+    bands: tuple[str, ...] | None = None,
 ) -> FoundScenes:
-    """Read saved items, or search them, and freeze them in the output folder."""
+    """Read saved items, or search them, and freeze them in a folder."""
     if config.items is not None:
         items = read_items(config.items)
     else:
@@ -67,4 +77,4 @@ def find(
             max_cloud_cover=config.max_cloud_cover,
             allow_hosts=config.allow_hosts,
         )
-    return FoundScenes(items=items, path=write_items(items, config.out / ITEMS_FILE), season=when)
+    return FoundScenes(items=items, path=write_items(items, folder / ITEMS_FILE), season=when)

@@ -10,7 +10,8 @@ from pipelines.config import TrainRequest
 from pipelines.folder import prepare
 from pipelines.progress import Progress
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.learn.checkpoint import Checkpoint, write_checkpoint
+from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
+from toolkit.learn.folders import check_free
 from toolkit.learn.samples import join_samples, read_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
 
@@ -47,6 +48,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     """
     tell = Progress(quiet=not progress)
     prepare(config.out.parent)
+    check_free(config.out, mark=CARD, overwrite=True)  # before hours of training, not after
     samples = join_samples([read_samples(path) for path in config.samples])
     season = FeatureRecipe()
     recipe = replace(samples.recipe, first_step=season.first_step, n_steps=season.n_steps, fill=season.fill)
@@ -73,4 +75,5 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
         progress=report,
     )
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
+    config.write(config.out.with_name(f"{config.out.name}.yaml"))
     return TrainedModel(checkpoint=checkpoint, path=path)

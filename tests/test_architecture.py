@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("kernels", "area", "catalog", "scenes", "cubes", "learn", "maps", "simulate")
-GROUND = {"toolkit.errors", "toolkit.legend"}
+GROUND = {"toolkit.errors", "toolkit.legend", "toolkit.storage"}
 """Modules that every folder may use."""
 TOP = {"toolkit.cluster"}
 WALLS = {

@@ -13,10 +13,13 @@ from .cubes.features import build_features as build_features
 from .cubes.features import recipe_season as recipe_season
 from .cubes.recipe import FeatureRecipe as FeatureRecipe
 from .learn.accuracy import assess as assess
+from .learn.accuracy import split_fields as split_fields
 from .learn.checkpoint import Checkpoint as Checkpoint
 from .learn.checkpoint import read_checkpoint as read_checkpoint
 from .learn.checkpoint import write_checkpoint as write_checkpoint
+from .learn.extract import extract_samples as extract_samples
 from .learn.labels import rasterize_fields as rasterize_fields
+from .learn.labels import read_label_raster as read_label_raster
 from .learn.predict import predict as predict
 from .learn.samples import Samples as Samples
 from .learn.samples import read_samples as read_samples

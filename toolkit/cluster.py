@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
 from toolkit.catalog.guard import GDAL_ENVIRONMENT
@@ -77,4 +78,4 @@ def _local(workers: int) -> LocalCluster:
 
 def cores() -> int:
     """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(CPU_COUNT)  # honours affinity and the limits of containers

@@ -67,6 +67,12 @@ class StorageError(CropglobeError):
     exit_code = 7
 
 
+class WorkerError(CropglobeError):
+    """Worker processes died, although the request was fine."""
+
+    exit_code = 10
+
+
 class ModelError(CropglobeError):
     """No model, or a model that cannot serve this request."""
 
@@ -87,6 +93,10 @@ class SimulatedModelError(ModelError):
 
 class CropglobeWarning(UserWarning):
     """Base of all warnings: the run goes on, with less than was asked for."""
+
+
+class NothingMappedWarning(CropglobeWarning):
+    """A map was made, but no pixel of it has a class."""
 
 
 class GeometryRepairedWarning(CropglobeWarning):

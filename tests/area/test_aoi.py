@@ -51,7 +51,7 @@ def test_hemisphere_is_that_of_the_centre(south, hemisphere):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(AreaError, match=r"There is no area file '.*nowhere.geojson'"):
+    with pytest.raises(AreaError, match=r"There is no file '.*nowhere.geojson'"):
         read_aoi(tmp_path / "nowhere.geojson")
 
 

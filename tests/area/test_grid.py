@@ -90,3 +90,12 @@ def test_tiles_cover_every_pixel_once(size):
 def test_tiny_tiles_are_refused():
     with pytest.raises(InputError, match="Tile size is 8"):
         next(tiles(output_geobox(AREA), size=8))
+
+
+@pytest.mark.parametrize(
+    ("crs", "message"),
+    [("EPSG:4326", "not in metres"), ("EPSG:2263", "not in metres"), ("EPSG:3857", "2.42 times its size")],
+)
+def test_grids_that_would_miscount_hectares_are_refused(crs, message):
+    with pytest.raises(InputError, match=message):
+        output_geobox(AREA, crs=crs)

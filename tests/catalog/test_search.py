@@ -212,3 +212,46 @@ def test_an_api_that_points_at_other_hosts_is_refused_until_they_are_allowed(api
 def test_a_server_that_is_down_is_a_remote_error(aoi):
     with pytest.raises(RemoteError, match="cannot be read"):
         search_items("http://127.0.0.1:9/v1", aoi, SEASON)
+
+
+def test_an_acquisition_processed_twice_counts_once_in_its_newest_baseline(tmp_path, aoi):
+    def twin(name, baseline, take="GS2A_20210501T105031_030600", **more):
+        properties = {"s2:datatake_id": f"{take}_N{baseline}", "s2:processing_baseline": baseline}
+        return make_scene(tmp_path, name, START, properties={"grid:code": "MGRS-31UES", **properties, **more})
+
+    halves = [twin("half_a", "05.00"), twin("half_b", "05.00")]
+    other_tile = twin("other", "02.14", **{"grid:code": "MGRS-31UET"})
+    catalog = write_catalog(tmp_path, [twin("old", "02.14"), *halves, other_tile])
+    found = search_items(catalog, aoi, SEASON)
+    assert sorted(item.id for item in found) == ["half_a", "half_b", "other"]
+    assert found.extra_fields["skipped"] == {"older_baseline": ["old"]}
+
+
+def test_more_items_than_can_be_looked_at_stop_the_search(catalog, aoi, monkeypatch):
+    monkeypatch.setattr("toolkit.catalog.search.MAX_ITEMS", 3)
+    with pytest.raises(InputError, match="gave more than"):
+        search_items(catalog, aoi, SEASON)
+
+
+def test_known_catalogs_are_recognised_by_their_address_too():
+    from toolkit.catalog.profiles import PROFILES, resolve_profile
+
+    assert resolve_profile(PROFILES["earth-search"].url + "/").collections == ("sentinel-2-l2a",)
+
+
+class Redirect(StacApi):
+    """Sends whoever asks to another host."""
+
+    def do_GET(self):
+        self.send_response(302)
+        self.send_header("Location", "http://169.254.169.254/latest")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_redirects_to_other_hosts_are_not_followed(aoi):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UnsafeReferenceError, match=r"169\.254\.169\.254"):
+            search_items(f"http://127.0.0.1:{server.server_port}", aoi, SEASON)
+        server.shutdown()

@@ -114,7 +114,7 @@ def test_unusable_fields_are_refused(
 
 
 def test_a_missing_field_file_is_refused(geobox: GeoBox, tmp_path: Path) -> None:
-    with pytest.raises(AreaError, match=r"no area file"):
+    with pytest.raises(AreaError, match="There is no file"):
         rasterize_fields(tmp_path / "none.gpkg", geobox)
 
 

@@ -109,7 +109,8 @@ def test_arrays_that_do_not_belong_together_are_refused(make_samples: MakeSample
 
 
 def test_joined_samples_keep_their_fields_apart(make_samples: MakeSamples) -> None:
-    parts = [make_samples(8), make_samples(12, seed=1, simulated=False)]
+    elsewhere = make_samples(12, seed=1, simulated=False)
+    parts = [make_samples(8), replace(elsewhere, lon=elsewhere.lon + 5)]
     joined = join_samples(parts)
     assert len(joined) == 20
     assert len(np.unique(joined.field)) == 2 + 3

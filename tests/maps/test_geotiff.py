@@ -13,7 +13,8 @@ from rio_cogeo import cog_validate
 from toolkit.errors import GridError, InputError, StorageError
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.areas import area_by_crop
-from toolkit.maps.geotiff import read_layer, replacing, write_crop_map
+from toolkit.maps.geotiff import read_layer, write_crop_map
+from toolkit.storage import replacing
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from toolkit.area.grid import tiles
 from toolkit.errors import InputError
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.layers import LAYERS
-from toolkit.maps.tiles import Stopwatch, TileReport, join_tiles, remove_tiles, run_tiles, write_tile
+from toolkit.maps.tiles import Stopwatch, TileReport, join_tiles, publish, run_tiles, write_tile
 
 GRID = GeoBox.from_bbox(BoundingBox(600000, 5600000, 601000, 5600700, crs="EPSG:32631"), resolution=10)
 
@@ -56,8 +56,11 @@ def test_joined_tiles_hold_every_pixel_in_its_place(client, tmp_path):
     rows, columns = np.indices(GRID.shape.yx)
     with rasterio.open(files["observations"]) as file:
         np.testing.assert_array_equal(file.read(1), (rows * 1000 + columns) % 251)
-    remove_tiles(order, tmp_path)
-    assert sorted(path.suffix for path in tmp_path.glob("r0*")) == []
+    (tmp_path / "out").mkdir()
+    moved = publish(files, tmp_path / "out")
+    assert all(path.is_file() for path in moved.values())
+    assert (tmp_path / "out" / "crop_map.tif.aux.xml").is_file()
+    assert not files["crop"].exists()
 
 
 def test_first_failure_is_raised_as_it_was(client, tmp_path):

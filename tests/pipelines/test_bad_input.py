@@ -86,7 +86,7 @@ def test_missing_area_file(place, capfd):
         request(place, aoi=place / "no.geojson"),
         capfd,
         code=4,
-        saying=["There is no area file", "no.geojson"],
+        saying=["There is no file", "no.geojson"],
     )
     check_nothing_half_written(place / "result")
 
@@ -182,6 +182,33 @@ def test_scene_that_cannot_be_read(place, capfd):
     path.write_bytes(path.read_bytes()[:200])
     fails(request(place), capfd, code=6, saying="could not be read")
     check_nothing_half_written(place / "result")
+
+
+def test_wrong_fields_are_told_before_the_map_is_made(place, capfd):
+    fields = geojson(place / "fields.geojson", footprint_of_place(place))
+    fails(request(place, fields=fields), capfd, code=4, saying="no property 'crop'")
+    assert not (place / "result").exists()
+
+
+def footprint_of_place(place):
+    return json.loads((place / "aoi.geojson").read_text())["geometry"]
+
+
+def test_folder_with_other_things_is_refused_before_training(tmp_path, capfd):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("precious")
+    fails(
+        ["train", "--samples", str(tmp_path / "none.zarr"), "--out", str(tmp_path / "thesis")],
+        capfd,
+        code=7,
+        saying="is not overwritten",
+    )
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "precious"
+
+
+def test_no_arguments_show_the_help(capfd):
+    main_ok([])
+    assert "Commands:" in capfd.readouterr().out
 
 
 def test_scenes_without_a_band_are_left_out_told_and_change_the_exit_code(place, geobox, capfd):

@@ -90,3 +90,19 @@ def test_help_of_every_command_ends_well():
         result = CliRunner().invoke(cropglobe, [name, "--help"])
         assert result.exit_code == 0
         assert "Options:" in result.output
+
+
+def test_training_from_a_file_takes_one_or_several_samples_from_its_folder(tmp_path):
+    for text, names in (("samples: a.zarr", ["a.zarr"]), ("samples: [a.zarr, b.zarr]", ["a.zarr", "b.zarr"])):
+        (tmp_path / "train.yaml").write_text(f"{text}\nout: model\n")
+        request = TrainRequest.read(tmp_path / "train.yaml", {})
+        assert request.samples == tuple(tmp_path / name for name in names)
+        again = TrainRequest.read(request.write(tmp_path / "saved.yaml"), {})
+        assert again == request
+
+
+def test_classes_may_be_numbers_in_a_file(tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        "aoi: a\nlabels: l.tif\nyear: 2020\nout: o\nclasses: {1110: wheat, '*': other}\n"
+    )
+    assert SamplesRequest.read(tmp_path / "run.yaml", {}).classes == {1110: "wheat", "*": "other"}

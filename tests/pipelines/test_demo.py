@@ -149,7 +149,7 @@ def test_tour_notebook_runs_cell_by_cell(tmp_path):
         shutil.copytree(SAMPLE / "scenes", tmp_path / "scenes")
     notebook = nbformat.read(tmp_path / "tour.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(cells) <= 12
+    assert len(cells) == 10
     assert all(len(cell.source.splitlines()) <= 11 for cell in cells)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     pictures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]

@@ -98,6 +98,15 @@ def test_overpasses_of_two_satellites_or_days_stay_apart(scene):
     assert passes(items) == [[0, 1], [2], [3], [4]]
 
 
+def test_an_overpass_processed_in_two_baselines_is_one(scene):
+    take = "GS2A_20210601T105031_030600"
+    items = [
+        scene("a", WHEN, properties={"s2:datatake_id": f"{take}_N02.14"}),
+        scene("b", WHEN + timedelta(seconds=5), properties={"s2:datatake_id": f"{take}_N05.00"}),
+    ]
+    assert passes(items) == [[0, 1]]
+
+
 def test_lazy_loading_computes_nothing_and_equals_eager(scene, geobox):
     items = [
         scene(f"d{k}", WHEN + timedelta(days=5 * k), value=1000 + k + PLACE, scl=4 + k) for k in range(3)

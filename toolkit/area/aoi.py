@@ -83,9 +83,7 @@ def read_polygons(path: str | Path) -> gpd.GeoDataFrame:
     """
     path = Path(path)
     if not path.is_file():
-        msg = (
-            f"There is no area file {str(path)!r}. Give the path of a GeoJSON, GeoPackage or GeoParquet file."
-        )
+        msg = f"There is no file {str(path)!r}. Give the path of a GeoJSON, GeoPackage or GeoParquet file."
         raise AreaError(msg)
     if path.suffix.lower() not in VECTOR_SUFFIXES:
         msg = f"{path.name!r} is not a known vector format; use one of {', '.join(VECTOR_SUFFIXES)}."

@@ -12,7 +12,7 @@ import rasterio.features
 import shapely
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
@@ -22,6 +22,9 @@ from toolkit.errors import AreaError, InputError
 MAX_PIXELS = 10**11
 """Refuse grids beyond a country at 10 m (about 10 million square kilometres)."""
 
+GEOD = Geod(ellps="WGS84")
+MAX_STRETCH = 0.02
+"""Hectares are counted in pixels, so a grid must keep areas; 0.2 % inside a UTM zone, 2 % a zone away."""
 EDGE_TOLERANCE = 0.02
 """Part of two pixels by which an edge may miss the grid without adding pixels: 0.4 m at 10 m, above the
 rounding of degrees to six decimals (0.1 m)."""
@@ -81,7 +84,7 @@ def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoB
         crs: ``utm`` (the zone of the area's centre) or anything pyproj understands.
 
     Raises:
-        InputError: resolution not positive or CRS unknown.
+        InputError: resolution not positive, CRS unknown, not in metres or far from equal-area here.
         AreaError: the grid would be larger than :data:`MAX_PIXELS`.
     """
     if not (math.isfinite(resolution) and resolution > 0):
@@ -92,7 +95,8 @@ def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoB
     except CRSError as error:
         msg = f"CRS {crs!r} is unknown ({error}). Use 'utm' or a code such as 'EPSG:32615'."
         raise InputError(msg) from error
-    west, south, east, north = _outline(aoi, target).bounds
+    outline = _outline(aoi, target)
+    west, south, east, north = outline.bounds
     snap = 2 * resolution
     left, bottom = (math.floor(v / snap + EDGE_TOLERANCE) * snap for v in (west, south))
     right, top = (math.ceil(v / snap - EDGE_TOLERANCE) * snap for v in (east, north))
@@ -103,9 +107,26 @@ def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoB
             f"{MAX_PIXELS:.0e}. Use a coarser resolution or split the area."
         )
         raise AreaError(msg)
+    _check_metres(aoi, outline, target)
     return GeoBox.from_bbox(
         BoundingBox(left, bottom, right, top, crs=target.to_string()), resolution=resolution
     )
+
+
+def _check_metres(aoi: AOI, outline: BaseGeometry, crs: CRS) -> None:
+    """Refuse grids in degrees or feet, and projections that stretch areas (web Mercator)."""
+    name = crs.to_string()
+    if not crs.is_projected or any(axis.unit_conversion_factor != 1 for axis in crs.axis_info):
+        msg = f"CRS {name} is not in metres. Use 'utm', or an equal-area CRS such as EPSG:3035 for Europe."
+        raise InputError(msg)
+    true, _ = GEOD.geometry_area_perimeter(shapely.orient_polygons(aoi.geometry))
+    stretch = outline.area / max(abs(true), 1e-9)
+    if abs(stretch - 1) > MAX_STRETCH:
+        msg = (
+            f"CRS {name} shows this area at {stretch:.2f} times its size; allowed: {MAX_STRETCH:.0%} off. "
+            "Use 'utm' for areas within a zone, else an equal-area CRS such as EPSG:3035 for Europe."
+        )
+        raise InputError(msg)
 
 
 def _outline(aoi: AOI, crs: CRS) -> BaseGeometry:

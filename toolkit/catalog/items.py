@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import shapely
 from toolkit.catalog.guard import Guard
 from toolkit.catalog.profiles import ASSET_KEYS
 from toolkit.errors import InputError
+from toolkit.storage import write_text
 
 SIMULATED = "cropglobe:simulated"
 """Item property that marks simulated scenes."""
@@ -71,6 +73,35 @@ def normalise(item: pystac.Item, keys: Mapping[str, str], guard: Guard) -> pysta
     return copy
 
 
+def datatake(item: pystac.Item) -> str | None:
+    """Return the datatake of an item without its processing baseline, or None if it tells none.
+
+    The baseline stands at the end (``..._N05.00``): an acquisition processed twice is one datatake.
+    """
+    name = item.properties.get("s2:datatake_id", item.properties.get("eopf:datatake_id"))
+    return None if name is None else re.sub(r"_N\d\d\.\d\d$", "", str(name))
+
+
+def older_twins(items: Iterable[pystac.Item]) -> set[str]:
+    """Return the ids of items whose datatake and tile exist in a newer processing baseline.
+
+    Halves of a split granule have the same baseline; both stay.
+    """
+    newest: dict[tuple[str, str], str] = {}
+    facts = []
+    for item in items:
+        properties = item.properties
+        tile = properties.get("grid:code", properties.get("s2:mgrs_tile"))
+        take = datatake(item)
+        baseline = properties.get("s2:processing_baseline", properties.get("processing:version"))
+        if take is None or tile is None or baseline is None:
+            continue
+        key, version = (take, str(tile)), str(baseline)  # "05.00" > "02.14": the field has a fixed width
+        newest[key] = max(newest.get(key, version), version)
+        facts.append((item.id, key, version))
+    return {name for name, key, version in facts if version < newest[key]}
+
+
 def is_simulated(item: pystac.Item) -> bool:
     """Whether an item says that its pixels are simulated."""
     return bool(item.properties.get(SIMULATED, False))
@@ -93,14 +124,12 @@ def write_items(items: pystac.ItemCollection, path: str | Path) -> Path:
     Args:
         items: result of a search.
         path: file to write; an existing one is replaced in one step.
+
+    Raises:
+        StorageError: the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(
-        json.dumps(items.to_dict(transform_hrefs=False), indent=1, sort_keys=True), encoding="utf-8"
-    )
-    temporary.replace(path)
-    return path
+    document = items.to_dict(transform_hrefs=False)
+    return write_text(json.dumps(document, indent=1, sort_keys=True), Path(path))
 
 
 def read_items(path: str | Path) -> pystac.ItemCollection:

@@ -6,7 +6,7 @@ Facts were read from recorded responses and the catalogs' documentation; see ``d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
@@ -30,8 +30,6 @@ class Profile:
     """How the API filters cloud cover; ``none``: only on our side."""
     page_size: int = 100
     """Items per page."""
-    notes: str = ""
-    """What a user should know."""
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -50,7 +48,6 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             # Earth Search ignores CQL2 filters silently and answers with everything: use query.
             cloud_filter="query",
             page_size=100,  # larger pages end in 502
-            notes="Sentinel-2 L2A as COGs, no account needed.",
         ),
     }
 )
@@ -91,16 +88,9 @@ def resolve_profile(catalog: str, *, allow_hosts: tuple[str, ...] = ()) -> Profi
         allow_hosts: further hosts that may be read.
     """
     extra = frozenset(host.lower() for host in allow_hosts)
-    if (known := PROFILES.get(catalog)) is not None:
-        return Profile(
-            name=known.name,
-            url=known.url,
-            collections=known.collections,
-            hosts=known.hosts | extra,
-            cloud_filter=known.cloud_filter,
-            page_size=known.page_size,
-            notes=known.notes,
-        )
+    for known in PROFILES.values():
+        if catalog in (known.name, known.url, f"{known.url}/"):
+            return replace(known, hosts=known.hosts | extra)
     host = urlsplit(catalog).hostname if "://" in catalog else None
     return Profile(
         name="custom",

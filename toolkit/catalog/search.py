@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pystac
 import requests
 import shapely
 from pystac.stac_io import DefaultStacIO
 from pystac_client import Client
+from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from urllib3 import Retry
 
 from toolkit.area.aoi import AOI
 from toolkit.area.season import Season
+from toolkit.catalog.filters import check_request, unfit
 from toolkit.catalog.guard import Guard
-from toolkit.catalog.items import band_keys, intersects, normalise
-from toolkit.catalog.profiles import ASSET_KEYS, PROFILES, QUALITY_LAYER, Profile, resolve_profile
-from toolkit.errors import BandError, InputError, NoItemsError, RemoteError
+from toolkit.catalog.items import band_keys, intersects, normalise, older_twins
+from toolkit.catalog.profiles import PROFILES, Profile, resolve_profile
+from toolkit.errors import InputError, NoItemsError, RemoteError
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,13 @@ RETRY = Retry(
     allowed_methods=None,  # searches are POST, which is not repeated by default
     respect_retry_after_header=True,
 )
+DEFAULT_COLLECTION = "sentinel-2-l2a"
 MAX_ITEMS = 20_000
 """Items looked at in one search; more means a wrong filter or an endless catalog."""
+TOO_MANY = (
+    f"The catalog {{catalog!r}} gave more than {MAX_ITEMS} items; the rest would be left out unseen. "
+    "Choose a smaller area or season, or a catalog of one collection."
+)
 UNREADABLE = (
     OSError,
     ValueError,
@@ -55,14 +61,27 @@ UNREADABLE = (
 """What readers raise for a document that is missing, cut short or something else."""
 
 
+def _no_password(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Send a request as it is."""
+    return request
+
+
 class GuardedIO(StacApiIO):
     """Reads catalog documents that the guard allows, with time limits and retries."""
 
     def __init__(self, guard: Guard) -> None:
         """Use the references a guard allows."""
         super().__init__(timeout=TIMEOUT_S, max_retries=RETRY)
-        self.session.trust_env = False  # no .netrc password travels to a catalog
+        self.session.auth = _no_password  # else requests takes one from .netrc; proxies stay as set
+        self.session.hooks["response"].append(self._check_redirect)
         self.guard = guard
+
+    def _check_redirect(self, response: requests.Response, **_: Any) -> None:
+        """Let redirects lead to allowed places only."""
+        if response.is_redirect:
+            target = urljoin(response.url, response.headers["location"])
+            response.close()  # a refused answer must not keep its connection
+            self.guard.check(target)
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         """Read a document, or raise if the guard refuses it."""
@@ -116,13 +135,13 @@ def search_items(
         RemoteError: the catalog cannot be read.
         UnsafeReferenceError: the catalog refers to something that must not be read.
     """
-    wanted = _check_request(sensor, bands, max_cloud_cover)
+    wanted = check_request(sensor, bands, max_cloud_cover)
     profile = resolve_profile(str(catalog), allow_hosts=allow_hosts)
     guard = Guard(profile.url, profile.hosts)
     used: dict[str, pystac.Item] = {}
     skipped: dict[str, list[str]] = {}
     for item in _candidates(profile, guard, aoi, season, max_cloud_cover):
-        reason = _unfit(item, aoi, season, wanted, sensor, max_cloud_cover)
+        reason = unfit(item, aoi, season, wanted, sensor, max_cloud_cover)
         if reason is None and item.id in used:
             reason = "duplicate"
         if reason is not None:
@@ -130,6 +149,9 @@ def search_items(
             continue
         keys = {band: key for band, key in band_keys(item, sensor).items() if band in wanted}
         used[item.id] = normalise(item, keys, guard)
+    for name in sorted(older_twins(used.values())):
+        skipped.setdefault("older_baseline", []).append(name)
+        del used[name]
     if not used:
         raise NoItemsError(_nothing_found(profile, guard, aoi, season, skipped))
     items = sorted(used.values(), key=lambda item: (str(item.datetime), item.id))
@@ -140,31 +162,18 @@ def search_items(
     )
 
 
-def _check_request(sensor: str, bands: Iterable[str] | None, max_cloud_cover: float | None) -> frozenset[str]:
-    """Return the bands every item must offer."""
-    if sensor not in ASSET_KEYS:
-        msg = f"Sensor {sensor!r} is unknown. Known sensors: {', '.join(ASSET_KEYS)}."
-        raise InputError(msg)
-    known = tuple(ASSET_KEYS[sensor])
-    wanted = known if bands is None else tuple(bands)
-    if unknown := [band for band in wanted if band not in known]:
-        msg = f"Bands {unknown} are unknown to {sensor}. Known bands: {', '.join(known)}."
-        raise BandError(msg)
-    if max_cloud_cover is not None and not 0 <= max_cloud_cover <= 100:
-        msg = f"Cloud cover is {max_cloud_cover!r}; allowed: 0 to 100 percent."
-        raise InputError(msg)
-    return frozenset((*wanted, QUALITY_LAYER[sensor]))
-
-
 def _candidates(
     profile: Profile, guard: Guard, aoi: AOI, season: Season, max_cloud_cover: float | None
 ) -> Iterator[pystac.Item]:
     """Yield items of the catalog, not yet filtered on our side."""
     try:
-        yield from itertools.islice(_read_items(profile, guard, aoi, season, max_cloud_cover), MAX_ITEMS)
+        for count, item in enumerate(_read_items(profile, guard, aoi, season, max_cloud_cover)):
+            if count == MAX_ITEMS:
+                raise InputError(TOO_MANY.format(catalog=profile.url))
+            yield item
     except UNREADABLE as error:
-        if isinstance(error, InputError):
-            raise
+        if (ours := _our_error(error)) is not None:
+            raise ours from None
         if guard.local:
             msg = f"The catalog {profile.url!r} cannot be read ({_short(error)}). Check the path."
             raise InputError(msg) from error
@@ -185,6 +194,14 @@ def _read_items(
         )
         raise InputError(msg)
     reader = GuardedIO(guard)
+    with closing(reader.session):
+        yield from _walk(profile, reader, aoi, season, max_cloud_cover)
+
+
+def _walk(
+    profile: Profile, reader: GuardedIO, aoi: AOI, season: Season, max_cloud_cover: float | None
+) -> Iterator[pystac.Item]:
+    """Yield the items of an item collection, an API or a static catalog."""
     root = json.loads(reader.read_text(profile.url))
     if root.get("type") == "FeatureCollection":
         for feature in root["features"]:
@@ -211,48 +228,27 @@ def _ask_api(
     if profile.cloud_filter == "query" and max_cloud_cover is not None:
         query = {"eo:cloud_cover": {"lte": max_cloud_cover}}
     found = client.search(
-        collections=list(profile.collections) or None,
+        collections=_collections(profile, client) or None,
         intersects=shapely.to_geojson(aoi.geometry),
         datetime=f"{season.start}T00:00:00Z/{season.end}T23:59:59Z",
         query=query,
         limit=profile.page_size,
-        max_items=MAX_ITEMS,
+        max_items=MAX_ITEMS + 1,
     )
     yield from found.items()
+
+
+def _collections(profile: Profile, client: Client) -> list[str]:
+    """Collections to search: the profile's, or the Sentinel-2 L2A one if the API offers it among others."""
+    if profile.collections or not client.conforms_to(ConformanceClasses.COLLECTIONS):
+        return list(profile.collections)
+    offered = [collection.id for collection in client.get_collections()]
+    return [DEFAULT_COLLECTION] if DEFAULT_COLLECTION in offered else []
 
 
 def _absolute(item: pystac.Item) -> pystac.Item:
     item.make_asset_hrefs_absolute()
     return item
-
-
-def _unfit(  # one rule a parameter
-    item: pystac.Item,
-    aoi: AOI,
-    season: Season,
-    wanted: frozenset[str],
-    sensor: str,
-    max_cloud_cover: float | None,
-) -> str | None:
-    """Return why an item is left out, or None."""
-    day = _day(item)
-    if day is None or not season.start <= day <= season.end:
-        return "outside_season"
-    if not intersects(item, aoi.geometry):
-        return "outside_area"
-    if not wanted <= band_keys(item, sensor).keys():
-        return "asset_missing"
-    if max_cloud_cover is not None and float(item.properties.get("eo:cloud_cover") or 0) > max_cloud_cover:
-        return "too_cloudy"
-    return None
-
-
-def _day(item: pystac.Item) -> date | None:
-    """Day of an item in UTC; a time without zone is UTC."""
-    when = item.datetime or item.common_metadata.start_datetime
-    if when is None:
-        return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).date()
 
 
 def _nothing_found(
@@ -282,6 +278,13 @@ def _swapped_area_meets(profile: Profile, guard: Guard, aoi: AOI, season: Season
         return False
     found = _candidates(profile, guard, swapped, season, None)
     return any(intersects(item, swapped.geometry) for item in found)
+
+
+def _our_error(error: BaseException | None) -> InputError | None:
+    """Return the error of ours that a library has wrapped, if there is one."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _short(error: Exception) -> str:

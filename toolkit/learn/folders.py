@@ -27,7 +27,7 @@ def whole_folder(path: Path, *, mark: str, overwrite: bool) -> Iterator[Path]:
     Raises:
         StorageError: the name is taken, or the disk refuses.
     """
-    _check_free(path, mark=mark, overwrite=overwrite)
+    check_free(path, mark=mark, overwrite=overwrite)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir(parents=True)
@@ -44,8 +44,13 @@ def whole_folder(path: Path, *, mark: str, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _check_free(path: Path, *, mark: str, overwrite: bool) -> None:
-    if not path.exists():
+def check_free(path: Path, *, mark: str, overwrite: bool) -> None:
+    """Raise unless a folder may be written: new, empty, or of the same kind and free to overwrite.
+
+    Raises:
+        StorageError: the name is taken.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not overwrite:
         msg = f"{str(path)!r} exists already. Choose another name, or allow it to be overwritten."
@@ -68,6 +73,8 @@ def _flush(folder: Path) -> None:
 
 def _take_name(part: Path, path: Path) -> None:
     """Rename; a folder that is in the way is moved aside first, and back if that fails."""
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
     if not path.exists():
         part.rename(path)
         return

@@ -17,6 +17,7 @@ import xarray as xr
 from toolkit.cubes.recipe import FeatureRecipe, check_same_recipe
 from toolkit.errors import LabelError
 from toolkit.learn.folders import whole_folder
+from toolkit.learn.places import fields_on_the_ground
 from toolkit.legend import CROPGLOBE, Legend
 
 Series = npt.NDArray[np.float32]
@@ -141,7 +142,11 @@ def join_samples(parts: Sequence[Samples], *, same_fields: bool = False) -> Samp
         head,
         series=np.concatenate([part.series for part in parts]),
         crop=np.concatenate([part.crop for part in parts]),
-        field=np.concatenate([part.field for part in parts] if same_fields else _renumbered(parts)),
+        field=np.concatenate(
+            [part.field for part in parts]
+            if same_fields
+            else fields_on_the_ground([(part.field, part.lon, part.lat) for part in parts])
+        ),
         lon=np.concatenate([part.lon for part in parts]),
         lat=np.concatenate([part.lat for part in parts]),
         simulated=any(part.simulated for part in parts),
@@ -150,16 +155,6 @@ def join_samples(parts: Sequence[Samples], *, same_fields: bool = False) -> Samp
     if same_fields:
         return joined.select(np.lexsort((joined.lon, -joined.lat, joined.field)))
     return joined
-
-
-def _renumbered(parts: Sequence[Samples]) -> list[npt.NDArray[np.int32]]:
-    """Return the fields of each part, counted on from part to part."""
-    fields, n_fields = [], 0
-    for part in parts:
-        known, position = np.unique(part.field, return_inverse=True)
-        fields.append((position + n_fields + 1).astype(np.int32))
-        n_fields += len(known)
-    return fields
 
 
 def _joined_provenance(parts: Sequence[Samples], *, same_fields: bool) -> dict[str, Any]:

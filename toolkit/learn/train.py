@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.errors import LabelError
+from toolkit.errors import LabelError, RecipeMismatchError
 from toolkit.learn.accuracy import split_fields
 from toolkit.learn.batches import Batches
 from toolkit.learn.checkpoint import Checkpoint, normalise
@@ -57,9 +57,16 @@ def train_classifier(
         LabelError: series with NaN, only one class, or too few fields to validate.
         ModelError: unknown device, or the loss diverges.
     """
+    if recipe.kind != "median2d":
+        msg = (
+            f"Recipe: kind is {recipe.kind!r}; networks take 'median2d' (cropnet1d makes the vector itself)."
+        )
+        raise RecipeMismatchError(msg)
     device = resolve_device(config.device)
     series = cut_season(samples.series, samples.recipe, recipe)
-    seen = np.asarray(~np.isnan(series).all(axis=(1, 2)))  # a year's series may hold nothing in the season
+    # A year's series may hold nothing in the season; a map calls such a pixel not observed.
+    empty = np.isnan(series).all(axis=2)
+    seen = np.logical_not(np.any(empty, axis=1))
     samples, series = samples.select(seen), series[seen]
     _check_complete(series)
     training, validation = _split(samples, config)

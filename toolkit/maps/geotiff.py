@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -18,9 +16,10 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from toolkit.errors import GridError, InputError, StorageError
+from toolkit.errors import GridError, InputError
 from toolkit.legend import Legend
 from toolkit.maps.layers import LAYERS, Layer, categories
+from toolkit.storage import make_folder, replacing
 
 BLOCK = 512
 """Edge of an internal block in pixels."""
@@ -42,7 +41,7 @@ def write_crop_map(
 
     Args:
         labels: ``crop`` uint8 ``(y, x)``, 0 = no data, else class index + 1; CRS through ``.odc.geobox``.
-        path: file to write (``.tif``); an existing one is replaced in one step.
+        path: file to write (``.tif``), its folder is made; an existing one is replaced in one step.
         legend: names and colours.
         tags: further TIFF tags, e.g. an attribution.
 
@@ -57,6 +56,7 @@ def write_crop_map(
     if geobox is None:
         msg = "The labels have no CRS and grid. Keep the coordinates of predict's result."
         raise GridError(msg)
+    make_folder(Path(path).parent)
     window = Window(0, 0, geobox.shape.x, geobox.shape.y)
     blocks = [(window, labels["crop"].to_numpy().astype(np.uint8))]
     return write_layer(blocks, geobox, LAYERS[0], Path(path), legend, tags or {})
@@ -150,29 +150,6 @@ def _profile(geobox: GeoBox, layer: Layer) -> dict[str, Any]:
         "compress": "deflate",
         "bigtiff": "if_safer",
     }
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside a file; on success it takes the file's place, else it is removed.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, rasterio.errors.RasterioError) as error:
-        msg = f"{str(path)!r} cannot be written ({error}). Check free space and permissions, then run again."
-        raise StorageError(msg) from error
-    finally:
-        for leftover in path.parent.glob(f"{temporary.stem}*") if path.parent.is_dir() else ():
-            with suppress(OSError):
-                leftover.unlink()
 
 
 def _category_xml(classes: Mapping[int, tuple[str, tuple[int, int, int]]]) -> bytes:

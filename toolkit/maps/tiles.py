@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import xarray as xr
-from distributed import Client, as_completed
+from distributed import Client, Future, KilledWorker, as_completed
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from toolkit.area.grid import Tile
-from toolkit.errors import CropglobeError
+from toolkit.errors import CropglobeError, StorageError, WorkerError
 from toolkit.legend import Legend
-from toolkit.maps.geotiff import replacing, write_layer
+from toolkit.maps.geotiff import write_layer
 from toolkit.maps.layers import LAYERS
+from toolkit.storage import replacing
 
 TASKS_PER_WORKER = 4
 """Tiles handed to the cluster ahead of need; the rest wait here, so that the graph stays small."""
@@ -77,7 +78,7 @@ def run_tiles(tiles: Iterable[Place], work: Callable[[Place], Report], *, client
     finished = as_completed(started)
     try:
         for future in finished:
-            yield future.result()
+            yield _result(future)
             started.remove(future)
             if (tile := next(waiting, None)) is not None:
                 following = client.submit(_attempt, work, tile, pure=False)
@@ -85,6 +86,17 @@ def run_tiles(tiles: Iterable[Place], work: Callable[[Place], Report], *, client
                 finished.add(following)
     finally:
         client.cancel(started, force=True)
+
+
+def _result(future: Future[Report]) -> Report:
+    try:
+        return future.result()
+    except KilledWorker as error:
+        msg = (
+            f"The workers died on one tile again and again, most often for lack of memory ({error}). "
+            "Use smaller tiles (--tile-size) or fewer workers (--workers)."
+        )
+        raise WorkerError(msg) from error
 
 
 def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
@@ -170,9 +182,24 @@ def _blocks(tiles: Iterable[Tile], folder: Path, band: int) -> Iterator[tuple[Wi
         yield Window(tile.x.start, tile.y.start, width, height), values
 
 
-def remove_tiles(tiles: Iterable[Tile], folder: Path) -> None:
-    """Delete stored tiles and their folder."""
-    for tile in tiles:
-        tile_path(folder, tile.name).unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+def publish(files: dict[str, Path], out: Path) -> dict[str, Path]:
+    """Move finished layers, and the tables of names beside them, to the output folder.
+
+    Args:
+        files: layer name -> file, as :func:`join_tiles` gives them.
+        out: existing output folder on the same disk.
+
+    Returns:
+        Layer name -> file in the output folder.
+
+    Raises:
+        StorageError: a file cannot be moved.
+    """
+    try:
+        for file in files.values():
+            for part in sorted(file.parent.glob(f"{file.name}*")):
+                part.replace(out / part.name)
+    except OSError as error:
+        msg = f"The map cannot be moved to {str(out)!r} ({error}). Check permissions, then run again."
+        raise StorageError(msg) from error
+    return {name: out / file.name for name, file in files.items()}

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pystac
 
 from toolkit.errors import RadiometryError
@@ -126,21 +124,3 @@ def _listed(item: pystac.Item) -> float | None:
         value = raster.get("offset", asset.extra_fields.get("raster:offset"))
         found.add(None if value is None else round(float(value), 6))
     return found.pop() if len(found) == 1 else None
-
-
-def remove_offset(dn: npt.NDArray[np.uint16], offset: float, *, scale: float) -> npt.NDArray[np.uint16]:
-    """Return digital numbers on the common scale: reflectance = number x scale.
-
-    Args:
-        dn: uint16, any shape; 0 is nodata and stays 0.
-        offset: reflectance to add (0 or negative).
-        scale: reflectance of one digital number.
-
-    Returns:
-        uint16, same shape. Valid pixels that would fall below :data:`DARKEST` are set to it.
-    """
-    shift = round(-offset / scale)
-    if shift == 0:
-        return dn
-    lowered = np.maximum(dn, shift + DARKEST) - np.uint16(shift)
-    return np.where(dn == 0, np.uint16(0), lowered).astype(np.uint16)

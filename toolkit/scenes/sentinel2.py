@@ -14,7 +14,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from toolkit.catalog.guard import GDAL_OPTIONS
-from toolkit.catalog.items import is_simulated
+from toolkit.catalog.items import datatake, is_simulated
 from toolkit.errors import BandError, NoItemsError, RemoteError
 from toolkit.scenes.clear import ClearSky, clear_from_scl
 from toolkit.scenes.radiometry import DARKEST, radiometric_offset
@@ -107,7 +107,7 @@ def _read(
                 **options,
             )
     except (rasterio.errors.RasterioError, OSError) as error:
-        msg = f"A scene could not be read ({error}). If the file exists, try again: the run resumes."
+        msg = f"A scene could not be read ({error}). If the file exists, run again."
         raise RemoteError(msg) from error
 
 
@@ -154,7 +154,7 @@ def passes(items: Sequence[pystac.Item]) -> list[list[int]]:
     groups: list[list[int]] = []
     latest: dict[tuple[Any, Any], tuple[datetime, int]] = {}
     for position, item in enumerate(items):
-        key = (item.properties.get("platform"), item.properties.get("s2:datatake_id"))
+        key = (item.properties.get("platform"), datatake(item))
         when = item.datetime
         known = latest.get(key)
         if when is not None and known is not None and when - known[0] <= SAME_PASS:
