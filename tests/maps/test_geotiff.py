@@ -49,7 +49,7 @@ def test_overviews_hold_classes_never_averages(geobox, tmp_path):
         assert set(np.unique(file.read(1))) <= {1, 7}
 
 
-def test_gdal_itself_finds_the_class_names(labels, tmp_path):
+def test_class_names_stand_in_the_file_that_gdal_and_qgis_read(labels, tmp_path):
     path = write_crop_map(labels, tmp_path / "crop_map.tif", CROPGLOBE)
     table = ET.parse(f"{path}.aux.xml")
     assert [node.text for node in table.iter("Category")] == ["no data", *CROPGLOBE.names]

@@ -155,3 +155,45 @@ def test_tour_notebook_runs_cell_by_cell(tmp_path):
     pictures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
     assert len(pictures) >= 2
     assert (tmp_path / "result" / "tour_map.tif").is_file()
+
+
+@pytest.mark.slow
+def test_the_sample_map_is_right_on_nine_of_ten_pixels_inside_fields(tmp_path):
+    result = demo.run(out=tmp_path / "result", progress=False)
+    assert result.accuracy.overall >= 0.90
+    assert result.accuracy.n > 15_000
+
+
+def test_two_runs_on_one_cluster_do_not_mix_their_scenes(small_sample, tmp_path):
+    """Workers that live on must not use the scenes of the run before."""
+    from distributed import Client, LocalCluster
+
+    from pipelines import crop_map
+    from pipelines.config import MapRequest
+
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    aoi = json.loads((small_sample / "scenes" / "aoi.geojson").read_text())
+    ring = np.array(aoi["features"][0]["geometry"]["coordinates"][0])
+    west, south = ring.min(axis=0)
+    corner = [
+        [west + x * 0.0012, south + 0.002 + y * 0.0012] for x, y in [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
+    ]
+    (tmp_path / "corner.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [corner]}))
+    request = MapRequest.make(
+        {
+            "aoi": tmp_path / "corner.geojson",
+            "catalog": str(small_sample / "scenes" / "catalog.json"),
+            "year": 2023,
+            "model": small_sample / "model",
+            "out": tmp_path / "result",
+        }
+    )
+    with LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
+        everything = crop_map.run(request, client, progress=False)
+        clearer = crop_map.run(request.model_copy(update={"max_cloud_cover": 30.0}), client, progress=False)
+    assert clearer.n_scenes < everything.n_scenes
+    with rasterio.open(clearer.files["observations"]) as file:
+        assert file.read(1).max() <= clearer.n_scenes
+    record = json.loads((tmp_path / "result" / "run.json").read_text())
+    assert len(record["items"]) == clearer.n_scenes
+    assert not list((tmp_path / "result").glob(".work*"))
