@@ -1,5 +1,6 @@
 """Scenes on the grid: the right pixels of the right dates, on one radiometric scale."""
 
+import pickle
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -159,3 +160,13 @@ def test_a_file_that_is_missing_or_cut_is_an_error_not_nodata(scene, geobox):
         file.truncate(100)
     with pytest.raises(RemoteError, match="could not be read"):
         load_scenes([item], geobox)
+
+
+def test_lazy_reading_names_the_file_too_and_travels_to_workers(scene, geobox):
+    item = scene("a", WHEN)
+    lazy = load_scenes([item], geobox, chunks={"x": 16})
+    again = pickle.loads(pickle.dumps(lazy))  # noqa: S301  # our own graph, as dask sends it
+    assert (again.B02.compute() == 1000).all()
+    Path(item.assets["B04"].href).unlink()
+    with pytest.raises(RemoteError, match=r"B04\.tif' could not be read"):
+        lazy.B04.compute()

@@ -15,9 +15,10 @@ from odc.geo.geobox import GeoBox
 
 from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.items import datatake, is_simulated
-from toolkit.errors import BandError, NoItemsError, RemoteError
+from toolkit.errors import BandError, NoItemsError
 from toolkit.scenes.clear import ClearSky, clear_from_scl
 from toolkit.scenes.radiometry import DARKEST, radiometric_offset
+from toolkit.scenes.reading import NamingDriver
 from toolkit.scenes.sensors import SENSORS, resolve_bands
 
 SENSOR = SENSORS["sentinel-2"]
@@ -56,7 +57,7 @@ def load_scenes(
         NoItemsError: no item given.
         BandError: a band is unknown, or missing from an item.
         RadiometryError: an item's offset cannot be told.
-        RemoteError: a scene cannot be read (eager loading).
+        RemoteError: a scene cannot be read; names the file (when computed, if lazy).
     """
     wanted = resolve_bands(SENSOR.name, None if bands is None else tuple(bands))
     sky = clear if isinstance(clear, ClearSky) else ClearSky(clear)
@@ -96,19 +97,16 @@ def _read(
 ) -> xr.Dataset:
     """Read each item as a time of its own, unchanged digital numbers."""
     options: dict[str, Any] = {"chunks": dict(chunks)} if chunks is not None else {"pool": READ_THREADS}
-    try:
-        with rasterio.Env(**GDAL_OPTIONS):
-            return odc.stac.load(
-                items,
-                bands=list(bands),
-                geobox=geobox,
-                groupby=_by_position,
-                resampling="nearest",  # repeats 20 m pixels where grids nest; classes stay classes
-                **options,
-            )
-    except (rasterio.errors.RasterioError, OSError) as error:
-        msg = f"A scene could not be read ({error}). If the file exists, run again."
-        raise RemoteError(msg) from error
+    with rasterio.Env(**GDAL_OPTIONS):
+        return odc.stac.load(
+            items,
+            bands=list(bands),
+            geobox=geobox,
+            groupby=_by_position,
+            driver=NamingDriver(),
+            resampling="nearest",  # repeats 20 m pixels where grids nest; classes stay classes
+            **options,
+        )
 
 
 def _by_position(item: pystac.Item, parsed: Any, index: int) -> int:
