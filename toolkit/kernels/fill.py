@@ -33,7 +33,7 @@ def fill_linear(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 @njit(nogil=True, cache=True)
-def _fill(values, out):  # type: ignore[no-untyped-def]
+def _fill(values, out):
     steps, pixels = values.shape
     width = min(BLOCK_PIXELS, pixels)
     following = np.empty((steps, width), np.float32)
@@ -67,7 +67,7 @@ def _fill(values, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _look_ahead(row, value, distance, following, ahead):  # type: ignore[no-untyped-def]
+def _look_ahead(row, value, distance, following, ahead):
     for x in range(row.size):
         v = row[x]
         missing = v != v  # NaN
@@ -78,7 +78,7 @@ def _look_ahead(row, value, distance, following, ahead):  # type: ignore[no-unty
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _interpolate(row, value, distance, following, ahead, target):  # type: ignore[no-untyped-def]
+def _interpolate(row, value, distance, following, ahead, target):
     for x in range(row.size):
         v = row[x]
         missing = v != v  # NaN

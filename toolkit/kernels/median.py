@@ -111,7 +111,7 @@ def _batcher(n: int) -> list[tuple[int, int]]:
 
 
 @njit(nogil=True, cache=True)
-def _median_blocks(values, clear, starts, stops, pairs, offsets, out):  # type: ignore[no-untyped-def]
+def _median_blocks(values, clear, starts, stops, pairs, offsets, out):
     pixels = values.shape[1]
     longest = 1
     for w in range(starts.size):
@@ -162,14 +162,14 @@ def _median_blocks(values, clear, starts, stops, pairs, offsets, out):  # type: 
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _one(value, clear, target):  # type: ignore[no-untyped-def]
+def _one(value, clear, target):
     for x in range(target.size):
         v = value[x]
         target[x] = np.float32(v) if (clear[x] != 0) & (v != 0) else np.float32(np.nan)
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _two(value_a, clear_a, value_b, clear_b, target):  # type: ignore[no-untyped-def]
+def _two(value_a, clear_a, value_b, clear_b, target):
     for x in range(target.size):
         a = np.float32(value_a[x]) if clear_a[x] != 0 else np.float32(0)
         b = np.float32(value_b[x]) if clear_b[x] != 0 else np.float32(0)
@@ -180,7 +180,7 @@ def _two(value_a, clear_a, value_b, clear_b, target):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _load(value, clear, row, count):  # type: ignore[no-untyped-def]
+def _load(value, clear, row, count):
     for x in range(row.size):
         v = value[x]
         usable = (clear[x] != 0) & (v != 0)
@@ -189,7 +189,7 @@ def _load(value, clear, row, count):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _exchange(smaller, larger):  # type: ignore[no-untyped-def]
+def _exchange(smaller, larger):
     for x in range(smaller.size):
         a, b = smaller[x], larger[x]
         smaller[x] = min(a, b)
@@ -197,7 +197,7 @@ def _exchange(smaller, larger):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _pick(row, count, i, low, high):  # type: ignore[no-untyped-def]
+def _pick(row, count, i, low, high):
     for x in range(row.size):
         c = count[x]
         if np.uint16(np.uint16(c - np.uint16(1)) >> np.uint16(1)) == i:
@@ -207,7 +207,7 @@ def _pick(row, count, i, low, high):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="never")
-def _store(count, low, high, target):  # type: ignore[no-untyped-def]
+def _store(count, low, high, target):
     for x in range(target.size):
         c = count[x]
         # An odd count has its middle in ``low`` and ``high`` alike.

@@ -42,7 +42,7 @@ def longest_gap(observed: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 
 
 @njit(nogil=True, cache=True)
-def _count(clear, starts, stops, out):  # type: ignore[no-untyped-def]
+def _count(clear, starts, stops, out):
     for w in range(starts.size):
         for t in range(starts[w], stops[w]):
             for x in range(out.shape[1]):
@@ -51,7 +51,7 @@ def _count(clear, starts, stops, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _gap(observed, out):  # type: ignore[no-untyped-def]
+def _gap(observed, out):
     run = np.zeros(out.size, np.uint8)
     for step in range(observed.shape[0]):
         for x in range(out.size):
