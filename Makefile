@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-slow lint types format sample-model clean
+.PHONY: demo test test-slow bench lint types format sample-model clean
 
 demo: $(READY)  ## simulated scenes -> crop map of the sample area
 	$(BIN)/cropglobe demo
@@ -15,6 +15,9 @@ test: $(READY)  ## every test but the slow ones
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)  ## our kernels beside those of others; writes tests/benchmarks/RESULTS.md
+	$(BIN)/python -m tests.benchmarks.run
 
 lint: $(READY)
 	$(BIN)/ruff check .

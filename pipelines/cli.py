@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pipelines.config import (
+    FeaturesRequest,
     MapRequest,
     SamplesRequest,
     SearchRequest,
@@ -45,6 +46,17 @@ def search(request: SearchRequest) -> None:
     from pipelines import search as workflow
 
     _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
+@request_options(FeaturesRequest)
+def features(request: FeaturesRequest) -> None:
+    """Write the features of an area as a cube: Zarr or GeoTIFFs."""
+    from pipelines import features as workflow
+
+    result = workflow.run(request)
+    _tell(result.lines())
+    _leave(complete=result.complete)
 
 
 @cropglobe.command()

@@ -8,10 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from toolkit.cubes.recipe import FeatureRecipe, Fill, Kind
 from toolkit.errors import InputError
 from toolkit.storage import write_text
 
 MAX_YAML_BYTES = 1_000_000
+RECIPE = FeatureRecipe()
+"""Defaults of features."""
 
 
 def _as_list(value: Any) -> Any:
@@ -107,11 +110,34 @@ class ScenesRequest(SearchRequest):
 
     resolution: Annotated[float, Field(gt=0)] = Field(10.0, description="Pixel size in CRS units (m).")
     crs: str = Field("utm", description="'utm' or a code such as EPSG:32615.")
-    tile_size: Annotated[int, Field(ge=16, le=8192)] = Field(256, description="Edge of a tile, pixels.")
+    tile_size: Annotated[int, Field(ge=16, le=8192)] | None = Field(
+        None, description="Edge of a tile, pixels; default as memory allows, 1024 at most."
+    )
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="Local worker processes; default one per core."
     )
     scheduler: str | None = Field(None, description="Address of a Dask scheduler to use instead.")
+
+
+class FeaturesRequest(ScenesRequest):
+    """A feature cube."""
+
+    tile_size: Annotated[int, Field(ge=16, le=8192)] = Field(512, description="Edge of a tile, pixels.")
+    # The recipe itself checks numbers and their combinations, for every way to ask for it.
+    kind: Kind = Field(
+        RECIPE.kind, description="Medians by band and step, the same as one vector, or harmonics."
+    )
+    bands: tuple[str, ...] | None = Field(None, description="Bands; default all ten.")
+    first_step: int = Field(RECIPE.first_step, description="First step, counted from the year's start.")
+    n_steps: int = Field(RECIPE.n_steps, description="Steps of the season.")
+    step_days: int = Field(RECIPE.step_days, description="Length of a step, days.")
+    clear: str = Field(RECIPE.clear, description="Clear-sky preset: default, strict or lenient.")
+    dilation: float = Field(RECIPE.dilation_m, description="Grow clouds and shadows, m.")
+    fill: Fill = Field(RECIPE.fill, description="How medians fill steps without observation.")
+    order: int = Field(RECIPE.order, description="Order of the harmonics, 0 to 6.")
+    format: Literal["zarr", "cog"] = Field(
+        "zarr", description="One Zarr store, or a cloud-optimised GeoTIFF per band."
+    )
 
 
 class SamplesRequest(ScenesRequest):

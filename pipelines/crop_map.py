@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pystac
 import xarray as xr
 from distributed import Client
@@ -19,15 +20,16 @@ from pipelines.folder import digest, prepare, scratch, versions, write_json
 from pipelines.progress import Progress
 from pipelines.result import CropMap
 from pipelines.search import FoundScenes, find
+from pipelines.tiling import cut_tiles, features_of_tile
 from toolkit.area.aoi import AOI, read_aoi
-from toolkit.area.grid import Tile, inside, output_geobox, tiles
+from toolkit.area.grid import Tile, inside, output_geobox
 from toolkit.area.season import Season
-from toolkit.catalog.items import is_simulated, read_items
+from toolkit.catalog.items import attribution, is_simulated
 from toolkit.cluster import connect, cores
 from toolkit.cubes.composite import observation_layers
-from toolkit.cubes.features import build_features, recipe_season
-from toolkit.cubes.recipe import FeatureRecipe, check_same_recipe
-from toolkit.errors import InputError, ModelError, NothingMappedWarning, SimulatedModelError
+from toolkit.cubes.features import recipe_season
+from toolkit.cubes.recipe import check_same_recipe
+from toolkit.errors import ModelError, NothingMappedWarning, SimulatedModelError
 from toolkit.learn.accuracy import Accuracy, assess
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.learn.labels import rasterize_fields
@@ -43,9 +45,8 @@ from toolkit.maps.tiles import (
     run_tiles,
     write_tile,
 )
-from toolkit.scenes.clear import ClearSky
+from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.sensors import resolve_bands
-from toolkit.scenes.sentinel2 import load_scenes
 
 NOTHING_MAPPED = (
     "No pixel could be mapped: none was seen clear, or no pixel's centre lies in the area. See status.tif; "
@@ -114,7 +115,7 @@ def run(
             season=season,
             folder=work.resolve(),
         )
-        order = tuple(tiles(geobox, size=config.tile_size))
+        order = cut_tiles(found.items, geobox, checkpoint.recipe, config)
         reports = _make_tiles(order, job, config, client, tell)
         watch.lap("tiles")
         tags = _tags(checkpoint, found.items)
@@ -133,6 +134,7 @@ def run(
         accuracy=accuracy,
         seconds=watch.seconds,
         worker_seconds=_total(reports),
+        reads=sum((report.reads for report in reports), ReadCounts()),
         n_scenes=len(found.items),
         left_out=found.skipped,
         complete=found.complete,
@@ -197,34 +199,31 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
     if not within.any():
         write_tile(outside(within.shape), job.folder, tile)
         return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
-    items, checkpoint = _inputs(job.items, job.items_hash, job.model, job.model_hash)
-    recipe: FeatureRecipe = checkpoint.recipe
-    sky = ClearSky(recipe.clear, recipe.dilation_m)
-    scenes = load_scenes(items, tile.geobox, bands=recipe.bands, clear=sky)
-    watch.lap("read")
-    features = build_features(scenes, recipe, job.season)
+    checkpoint = _checkpoint(job.model, job.model_hash)
+    features, reads = features_of_tile(tile, job.items, job.items_hash, checkpoint.recipe, job.season)
     seen = observation_layers(features.step_observations)
-    watch.lap("composite")
-    labels = assemble(predict(features.where(within), checkpoint), seen, within)
+    features.to_numpy()[~within] = np.nan  # in place: a tile's features are the largest thing in memory
+    watch.lap("read and composite")
+    labels = assemble(predict(features, checkpoint), seen, within)
     watch.lap("predict")
     write_tile(labels, job.folder, tile)
     watch.lap("write")
-    return TileReport(name=tile.name, seconds=watch.seconds, mapped=int((labels.crop > 0).sum()))
+    return TileReport(
+        name=tile.name,
+        seconds=watch.seconds,
+        mapped=int((labels.crop > 0).sum()),
+        reads=reads,
+    )
 
 
-@lru_cache(maxsize=2)
-def _inputs(
-    items: Path, items_hash: str, model: Path, model_hash: str
-) -> tuple[pystac.ItemCollection, Checkpoint]:
-    """Items and model, read once per worker and run."""
-    if digest(items) != items_hash:
-        msg = f"The items {str(items)!r} changed during the run. Run again."
-        raise InputError(msg)
+@lru_cache(maxsize=1)
+def _checkpoint(model: Path, model_hash: str) -> Checkpoint:
+    """Model, read once per worker and run."""
     checkpoint = read_checkpoint(model)
     if checkpoint.content_hash != model_hash:
         msg = f"The model {str(model)!r} changed during the run. Run again."
         raise ModelError(msg)
-    return read_items(items), checkpoint
+    return checkpoint
 
 
 def _truth(config: MapRequest, geobox: GeoBox, checkpoint: Checkpoint) -> xr.Dataset | None:
@@ -237,15 +236,6 @@ def _truth(config: MapRequest, geobox: GeoBox, checkpoint: Checkpoint) -> xr.Dat
 def _accuracy(crop_map: Path, truth: xr.Dataset, aoi: AOI, checkpoint: Checkpoint) -> Accuracy:
     mapped = read_layer(crop_map)
     return assess(mapped, truth, legend=checkpoint.legend, within=inside(aoi, mapped.odc.geobox))
-
-
-def attribution(items: pystac.ItemCollection) -> str:
-    """Return the notice that users of the map must keep."""
-    if all(is_simulated(item) for item in items):
-        return "Simulated scenes made by cropglobe; contains no Copernicus data"
-    years = sorted({item.datetime.year for item in items if item.datetime})
-    span = str(years[0]) if len(years) == 1 else f"{years[0]}-{years[-1]}"
-    return f"Contains modified Copernicus Sentinel data {span}"
 
 
 def _tags(checkpoint: Checkpoint, items: pystac.ItemCollection) -> dict[str, str]:
@@ -288,6 +278,7 @@ def _record(result: CropMap, found: FoundScenes, checkpoint: Checkpoint, geobox:
         "hectares": result.areas,
         "accuracy": None if result.accuracy is None else result.accuracy.to_dict(checkpoint.legend),
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
+        "reads": asdict(result.reads),
         "worker_seconds": {name: round(value, 2) for name, value in result.worker_seconds.items()},
         "versions": versions(),
     }

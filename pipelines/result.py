@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from toolkit.learn.accuracy import Accuracy
+from toolkit.scenes.counts import ReadCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class CropMap:
     """Wall seconds of each stage."""
     worker_seconds: dict[str, float]
     """Seconds of each stage inside the tiles, added over workers."""
+    reads: ReadCounts
+    """What was read for all tiles."""
     n_scenes: int
     """Scenes used."""
     left_out: dict[str, int]
@@ -43,6 +46,7 @@ class CropMap:
         lines += self._accuracy_lines()
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items()) or "none"
         lines += ["", f"{self.n_scenes} scenes used, left out: {reasons}"]
+        lines += [f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]
         lines += [

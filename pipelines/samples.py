@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
-import pystac
 import xarray as xr
 from distributed import Client
 from odc.geo.geobox import GeoBox
@@ -17,20 +16,18 @@ from pipelines.config import SamplesRequest
 from pipelines.folder import digest, prepare
 from pipelines.progress import Progress
 from pipelines.search import find
+from pipelines.tiling import cut_tiles, features_of_tile
 from toolkit.area.aoi import read_aoi
-from toolkit.area.grid import Tile, output_geobox, tiles
+from toolkit.area.grid import Tile, output_geobox
 from toolkit.area.season import Season
-from toolkit.catalog.items import is_simulated, read_items
+from toolkit.catalog.items import is_simulated
 from toolkit.cluster import connect
-from toolkit.cubes.features import build_features, recipe_season
+from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.errors import InputError
 from toolkit.learn.extract import extract_samples
 from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 from toolkit.learn.samples import Samples, join_samples, write_samples
 from toolkit.maps.tiles import run_tiles
-from toolkit.scenes.clear import ClearSky
-from toolkit.scenes.sentinel2 import load_scenes
 
 SAMPLES_FILE = "samples.zarr"
 RASTER_SUFFIXES = (".tif", ".tiff")
@@ -105,7 +102,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     )
     labelled = [
         (tile, labels.isel(y=tile.y, x=tile.x))
-        for tile in tiles(geobox, size=config.tile_size)
+        for tile in cut_tiles(found.items, geobox, recipe, config)
         if labels.crop[tile.y, tile.x].any()
     ]
     parts: list[Samples] = []
@@ -140,16 +137,5 @@ def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
 def sample_tile(place: tuple[Tile, xr.Dataset], job: SamplesJob) -> Samples:
     """Make the samples of one tile (runs on a worker)."""
     tile, labels = place
-    sky = ClearSky(job.recipe.clear, job.recipe.dilation_m)
-    scenes = load_scenes(_items(job.items, job.items_hash), tile.geobox, bands=job.recipe.bands, clear=sky)
-    features = build_features(scenes, job.recipe, job.season)
+    features, _reads = features_of_tile(tile, job.items, job.items_hash, job.recipe, job.season)
     return extract_samples(features, labels, job.recipe, simulated=job.simulated)
-
-
-@lru_cache(maxsize=1)
-def _items(path: Path, items_hash: str) -> pystac.ItemCollection:
-    """Items, read once per worker and run."""
-    if digest(path) != items_hash:
-        msg = f"The items {str(path)!r} changed during the run. Run again."
-        raise InputError(msg)
-    return read_items(path)

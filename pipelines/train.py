@@ -11,9 +11,9 @@ from pipelines.folder import prepare
 from pipelines.progress import Progress
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
-from toolkit.learn.folders import check_free
 from toolkit.learn.samples import join_samples, read_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
+from toolkit.storage import check_free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

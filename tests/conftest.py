@@ -65,10 +65,12 @@ def make_scene(
     value: float | dict[str, Any] = 1000,
     scl: Any = 4,
     properties: dict[str, Any] | None = None,
+    block: int | None = None,
 ) -> pystac.Item:
     """Write one scene as GeoTIFFs and return its item, in the layout of Earth Search.
 
-    ``value`` is a digital number for all bands, or one (number or 10 m array) by band.
+    ``value`` is a digital number for all bands, or one (number or 10 m array) by band; ``block`` is the
+    edge of the files' internal tiles (strips if None).
     """
     item = pystac.Item(
         item_id,
@@ -103,6 +105,8 @@ def make_scene(
             height=grid.shape.y,
             width=grid.shape.x,
             transform=grid.affine,
+            **({} if block is None else {"tiled": True, "blockxsize": block, "blockysize": block}),
+            compress="deflate",
         ) as file:
             file.write(pixels.astype(dtype), 1)
         raster = {"nodata": 0, "data_type": dtype, "scale": 0.0001, "offset": -0.1}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
 
 from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.errors import RemoteError
@@ -21,6 +22,11 @@ ONE_THREAD = dict.fromkeys(
 CONNECT_TIMEOUT_S = 10
 NOISY_LOGGERS = ("distributed", "odc.loader", "rasterio")
 """Libraries that print what we report ourselves: each failure ends as one sentence of ours."""
+
+
+def memory_bytes() -> int:
+    """Memory that local workers may share, bytes."""
+    return int(MEMORY_LIMIT)
 
 
 @contextmanager

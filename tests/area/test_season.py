@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.area.season import Season, season
+from toolkit.area.season import Season, Windows, calendar_months, dates_in_windows, season
 from toolkit.errors import InputError
 
 FULL = {"first_step": 0, "n_steps": 73}
@@ -54,8 +54,44 @@ def test_each_day_belongs_to_the_step_whose_window_holds_it(offset, hemisphere):
     when = season(2020, hemisphere=hemisphere)
     day = date(2020, 1, 1) + timedelta(days=offset)
     expected = [k for k, (first, last) in enumerate(when.windows) if first <= day <= last]
-    found = when.steps_of(np.array([np.datetime64(day) + np.timedelta64(23, "h")]))
-    assert found.tolist() == (expected or [-1])
+    starts, stops = dates_in_windows(when, np.array([np.datetime64(day) + np.timedelta64(23, "h")]))
+    assert np.flatnonzero(stops > starts).tolist() == expected
+
+
+def test_calendar_months_have_their_lengths_over_the_turn_of_a_leap_year():
+    months = calendar_months(2019, first_month=11, n_months=5)
+    assert [(last - first).days + 1 for first, last in months.windows] == [30, 31, 31, 29, 31]
+    assert (months.start, months.end, months.n_steps) == (date(2019, 11, 1), date(2020, 3, 31), 5)
+    assert months.year_start == date(2019, 1, 1)
+
+
+def test_windows_may_overlap_or_leave_gaps_and_count_each_date_they_hold():
+    days = np.array(["2021-03-01", "2021-03-05", "2021-03-05", "2021-03-20"], dtype="datetime64[ns]")
+    windows = Windows(
+        ((date(2021, 3, 1), date(2021, 3, 5)), (date(2021, 3, 5), date(2021, 3, 6)), (date(2021, 4, 1),) * 2)
+    )
+    starts, stops = dates_in_windows(windows, days)
+    assert (starts.tolist(), stops.tolist()) == ([0, 1, 4], [3, 3, 4])
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [(), ((date(2021, 2, 1), date(2021, 1, 1)),), ((date(2021, 2, 1),) * 2, (date(2021, 1, 1),) * 2)],
+)
+def test_windows_without_order_are_refused(windows):
+    with pytest.raises(InputError, match="Windows must be"):
+        Windows(windows)
+
+
+@pytest.mark.parametrize("options", [{"first_month": 0}, {"first_month": 13}, {"n_months": 0}])
+def test_months_out_of_range_are_refused(options):
+    with pytest.raises(InputError, match="first_month is"):
+        calendar_months(2021, **options)
+
+
+def test_the_southern_year_starts_half_a_year_later():
+    assert season(2021, hemisphere="north").year_start == date(2021, 1, 1)
+    assert season(2021, hemisphere="south").year_start == date(2021, 6, 30)
 
 
 @pytest.mark.parametrize(

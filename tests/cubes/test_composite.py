@@ -10,8 +10,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.area.season import Season, season
-from toolkit.cubes.composite import median_cube, observation_layers, step_observations
+from toolkit.area.season import Season, calendar_months, season
+from toolkit.cubes.composite import composite_cube, median_cube, observation_layers, step_observations
 from toolkit.errors import BandError, InputError, NoItemsError
 
 YEAR = season(2021, hemisphere="north")
@@ -181,3 +181,56 @@ def test_monthly_ndvi_of_real_wheat_and_maize_matches_its_published_figures(shar
         for month, expected in months.items():
             values = ndvi.isel(time=ndvi.time.dt.month == month).where(codes == code).values
             assert np.nanmedian(values) == pytest.approx(expected, abs=0.02), (code, month)
+
+
+def test_one_task_for_each_spatial_block_whatever_the_bands_and_dates():
+    scenes = random_stack(0, bands=("B02", "B03", "B08")).sel(time=slice("2021-05-01", "2021-11-30"))
+    scenes = scenes.chunk({"time": 1, "y": 4, "x": 3})
+    cube = median_cube(scenes, YEAR)
+    graph = cube.data.__dask_graph__()
+    reads = {
+        name for variable in (*scenes.data_vars,) for name in scenes[variable].data.__dask_graph__().layers
+    }
+    made = [len(layer) for name, layer in graph.layers.items() if name not in reads]
+    assert made == [2 * 3]
+
+
+@pytest.mark.parametrize("fill", ["none", "linear", "periodic"])
+@pytest.mark.parametrize(
+    ("statistic", "reference"),
+    [
+        ("median", np.nanmedian),
+        ("minimum", np.nanmin),
+        ("maximum", np.nanmax),
+        (25, lambda values, axis: np.nanpercentile(values, 25, axis=axis)),
+    ],
+)
+def test_statistics_of_months_equal_numpy(statistic, reference, fill):
+    scenes, months = random_stack(4, bands=("B02",)), calendar_months(2021, first_month=4, n_months=9)
+    cube = composite_cube(scenes, months, statistic=statistic, fill=fill)
+    days = scenes.time.values.astype("datetime64[D]")
+    seen = scenes.B02.where(scenes.clear & (scenes.B02 > 0)).values
+    for step, (first, last) in enumerate(months.windows):
+        inside = (days >= np.datetime64(first)) & (days <= np.datetime64(last))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # empty windows
+            expected = reference(seen[inside], axis=0) if inside.any() else np.full((7, 9), np.nan)
+        found = cube.sel(band="B02", step=step).values
+        known = ~np.isnan(expected)
+        np.testing.assert_allclose(found[known], expected[known] * 1e-4, rtol=1e-6)
+        assert fill != "none" or np.isnan(found[~known]).all()
+    assert fill == "none" or not cube.isnull().any()
+
+
+def test_one_part_lazy_makes_all_lazy():
+    scenes = random_stack(0)
+    mixed = scenes.assign(B08=scenes.B08.chunk({"y": 2}))
+    cube = median_cube(mixed, YEAR)
+    assert cube.chunks is not None
+    np.testing.assert_array_equal(cube.compute(), median_cube(scenes, YEAR))
+
+
+@pytest.mark.parametrize("statistic", ["mode", -1, 101])
+def test_unknown_statistics_are_named(statistic):
+    with pytest.raises(InputError, match=f"statistic is {statistic!r}; allowed: 'median', 'minimum'"):
+        composite_cube(random_stack(0), YEAR, statistic=statistic)

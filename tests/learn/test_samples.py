@@ -69,7 +69,7 @@ def test_a_failed_write_leaves_nothing(
     def full(*_args: object, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("toolkit.learn.folders.os.fsync", full)
+    monkeypatch.setattr("toolkit.storage.os.fsync", full)
     with pytest.raises(StorageError, match="No space left"):
         write_samples(make_samples(), tmp_path / "samples.zarr")
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,8 @@ import rasterio
 
 from toolkit.errors import BandError, NoItemsError, RemoteError
 from toolkit.scenes.clear import ClearSky
-from toolkit.scenes.sentinel2 import load_scenes, passes
+from toolkit.scenes.granules import passes
+from toolkit.scenes.sentinel2 import load_scenes
 
 WHEN = datetime(2021, 6, 1, 10, 50, tzinfo=UTC)
 PLACE = np.arange(32 * 32).reshape(32, 32)  # a different value in each pixel

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from rio_cogeo import cog_validate
 
-from toolkit.area.season import season
+from toolkit.area.season import dates_in_windows, season
 from toolkit.errors import InputError
 from toolkit.simulate import scenes as scenes_module
 from toolkit.simulate.growth import grow
@@ -183,7 +183,8 @@ def test_the_usual_dates_cover_the_season_and_a_step_on_each_side(hemisphere):
     days, window = season_dates(2023, hemisphere=hemisphere), season(2023, hemisphere=hemisphere)
     assert days[0] < window.start
     assert days[-1] >= window.end
-    assert set(window.steps_of(np.array(days, dtype="datetime64[D]"))) >= set(range(43))
+    starts, stops = dates_in_windows(window, np.array(days, dtype="datetime64[D]"))
+    assert (stops > starts).all()
 
 
 def test_southern_scenes_lie_in_the_south(tmp_path):

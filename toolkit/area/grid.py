@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,20 @@ class Tile:
     def name(self) -> str:
         """Name safe for files: ``r003_c012``."""
         return f"r{self.row:03d}_c{self.column:03d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """Where the internal blocks of the scenes' files lie on the output grid."""
+
+    y: int
+    """Output row at which some block starts; may lie outside the grid."""
+    x: int
+    """Output column at which some block starts."""
+    height: int
+    """Rows of a block, in output pixels."""
+    width: int
+    """Columns of a block, in output pixels."""
 
 
 def utm_crs(aoi: AOI) -> CRS:
@@ -154,12 +169,14 @@ def inside(aoi: AOI, geobox: GeoBox) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def tiles(geobox: GeoBox, *, size: int = 512) -> Iterator[Tile]:
+def tiles(geobox: GeoBox, *, size: int = 512, lattice: Lattice | None = None) -> Iterator[Tile]:
     """Yield the tiles of a grid, row by row from the north-west.
 
     Args:
         geobox: output grid.
-        size: edge of a tile in pixels; tiles at the east and south edges may be smaller.
+        size: edge of a tile in pixels; tiles at edges may be smaller.
+        lattice: blocks of the scenes' files: tiles are then whole blocks, as many as fit into ``size``, or
+            parts of a single one.
 
     Raises:
         InputError: size below 16.
@@ -168,7 +185,20 @@ def tiles(geobox: GeoBox, *, size: int = 512) -> Iterator[Tile]:
         msg = f"Tile size is {size!r}; allowed: 16 pixels or more."
         raise InputError(msg)
     height, width = geobox.shape.yx
-    for row, top in enumerate(range(0, height, size)):
-        for column, left in enumerate(range(0, width, size)):
-            y, x = slice(top, min(top + size, height)), slice(left, min(left + size, width))
+    rows = _cuts(height, size, lattice.y if lattice else 0, lattice.height if lattice else size)
+    columns = _cuts(width, size, lattice.x if lattice else 0, lattice.width if lattice else size)
+    for row, y in enumerate(rows):
+        for column, x in enumerate(columns):
             yield Tile(row, column, y, x, geobox[y, x])
+
+
+def _cuts(length: int, size: int, origin: int, block: int) -> list[slice]:
+    """Cut an axis at the edges of blocks, or of groups of them, and blocks larger than ``size`` evenly."""
+    unit = block * max(1, size // block)
+    edges = [0, *range(origin % unit or unit, length, unit), length]
+    parts = []
+    for start, stop in pairwise(edges):
+        pieces = -(-(stop - start) // size)
+        inner = [start + round(k * (stop - start) / pieces) for k in range(pieces + 1)]
+        parts += [slice(first, last) for first, last in pairwise(inner)]
+    return parts

@@ -1,4 +1,4 @@
-"""The season: dates, steps of fixed length, the hemisphere's year.
+"""The season: dates, steps of fixed length, the hemisphere's year; other windows of days.
 
 Steps follow CropGlobe (Tong & Wang 2025): step ``k`` covers day of year ``5k + 1 .. 5k + 5``, day
 366 joins the last step, and south of the equator everything is moved by half a year.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -84,20 +85,94 @@ class Season:
         """Last day of the season."""
         return self.windows[-1][1]
 
-    def steps_of(self, times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
-        """Return the step of each time, counted from the season's start.
+    @property
+    def year_start(self) -> date:
+        """First day of the hemisphere's year, from which harmonics count time."""
+        shift = self.steps_per_year // 2 if self.hemisphere == "south" else 0
+        return self._window(shift)[0]
 
-        Args:
-            times: datetime64 in UTC, shape ``(time,)``.
 
-        Returns:
-            int64, shape ``(time,)``; -1 outside the season.
-        """
-        days = np.asarray(times).astype("datetime64[D]")
-        firsts = np.array([first for first, _ in self.windows], dtype="datetime64[D]")
-        steps = np.searchsorted(firsts, days, side="right") - 1
-        inside = (days >= np.datetime64(self.start)) & (days <= np.datetime64(self.end))
-        return np.where(inside, steps, -1).astype(np.int64)
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Any windows of days, such as calendar months; they may overlap or leave gaps."""
+
+    windows: tuple[tuple[date, date], ...]
+    """First and last day (both inside) of each window, ordered by first day."""
+
+    def __post_init__(self) -> None:
+        """Refuse windows that end before they start or are not in order."""
+        backwards = [window for window in self.windows if window[0] > window[1]]
+        firsts = [first for first, _ in self.windows]
+        if not self.windows or backwards or firsts != sorted(firsts):
+            msg = (
+                "Windows must be one or more pairs of first and last day, ordered by first day; got "
+                f"{[(str(a), str(b)) for a, b in (backwards or self.windows)[:3]]}."
+            )
+            raise InputError(msg)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of windows."""
+        return len(self.windows)
+
+    @property
+    def start(self) -> date:
+        """First day of all."""
+        return self.windows[0][0]
+
+    @property
+    def end(self) -> date:
+        """Last day of all."""
+        return max(last for _, last in self.windows)
+
+    @property
+    def year_start(self) -> date:
+        """First of January of the first window's year, from which harmonics count time."""
+        return date(self.start.year, 1, 1)
+
+
+Steps = Season | Windows
+"""What a cube's steps may be."""
+
+
+def calendar_months(year: int, *, first_month: int = 1, n_months: int = 12) -> Windows:
+    """Return calendar months as windows.
+
+    Args:
+        year: year of the first month.
+        first_month: 1 (January) to 12.
+        n_months: number of months, 1 or more; they may go on into later years.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+    if not 1 <= first_month <= 12 or not 1 <= n_months <= 1200:
+        msg = (
+            f"first_month is {first_month!r} (allowed: 1 to 12), n_months {n_months!r} (allowed: 1 to 1200)."
+        )
+        raise InputError(msg)
+    months = [divmod(first_month - 1 + k, 12) for k in range(n_months + 1)]
+    starts = [date(year + years, month + 1, 1) for years, month in months]
+    return Windows(tuple((first, following - timedelta(days=1)) for first, following in pairwise(starts)))
+
+
+def dates_in_windows(
+    steps: Steps, times: npt.NDArray[np.datetime64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return which dates lie in each window.
+
+    Args:
+        steps: season or windows.
+        times: datetime64 in UTC, ascending, shape ``(time,)``.
+
+    Returns:
+        int64 ``(step,)`` twice: position of the first date of each window, and one past its last.
+    """
+    days = np.asarray(times).astype("datetime64[D]")
+    firsts = np.array([first for first, _ in steps.windows], dtype="datetime64[D]")
+    lasts = np.array([last for _, last in steps.windows], dtype="datetime64[D]")
+    starts, stops = np.searchsorted(days, firsts, "left"), np.searchsorted(days, lasts, "right")
+    return starts.astype(np.int64), stops.astype(np.int64)
 
 
 def season(  # six plain numbers say a season; a wrapper object would hide them

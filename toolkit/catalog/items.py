@@ -152,3 +152,12 @@ def read_items(path: str | Path) -> pystac.ItemCollection:
     ) as error:
         msg = f"{str(path)!r} holds no saved items ({error}). Make it with 'cropglobe search --out DIR'."
         raise InputError(msg) from error
+
+
+def attribution(items: pystac.ItemCollection) -> str:
+    """Return the notice that users of the map must keep."""
+    if all(is_simulated(item) for item in items):
+        return "Simulated scenes made by cropglobe; contains no Copernicus data"
+    years = sorted({item.datetime.year for item in items if item.datetime})
+    span = str(years[0]) if len(years) == 1 else f"{years[0]}-{years[-1]}"
+    return f"Contains modified Copernicus Sentinel data {span}"

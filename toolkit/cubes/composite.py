@@ -1,36 +1,65 @@
-"""Composites: median of the clear observations of each step."""
+"""Composites: one value per band and step, the median or another statistic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from toolkit.area.season import Season
-from toolkit.cubes.recipe import Fill
-from toolkit.errors import BandError, InputError, NoItemsError
+from toolkit.area.season import Steps
+from toolkit.cubes.blocks import bands_of, over_blocks, pixels, scenes_in
+from toolkit.cubes.recipe import FILLS, Fill
+from toolkit.errors import InputError
 from toolkit.kernels.fill import fill_linear
-from toolkit.kernels.median import windowed_median
 from toolkit.kernels.observations import count_clear, longest_gap
+from toolkit.kernels.ranks import windowed_maximum, windowed_minimum, windowed_percentile
+from toolkit.kernels.series import HELD, NO_FILL, PERIODIC, filled_median
+from toolkit.kernels.stacks import Mask, Numbers, Windows
 from toolkit.scenes.sensors import SENSORS
 
+FILL_CODES: Mapping[str, int] = MappingProxyType({"none": NO_FILL, "linear": HELD, "periodic": PERIODIC})
+"""Fill -> what the kernel calls it."""
 
-def median_cube(scenes: xr.Dataset, season: Season, *, fill: Fill = "linear") -> xr.DataArray:
+
+class Kernel(Protocol):
+    """A windowed statistic of :mod:`toolkit.kernels`."""
+
+    def __call__(
+        self,
+        values: npt.NDArray[np.uint16],
+        clear: Mask,
+        starts: Windows,
+        stops: Windows,
+        *,
+        out: Numbers | None = None,
+    ) -> Numbers:
+        """Return the statistic of each window."""
+
+
+STATISTICS: Mapping[str, Kernel] = MappingProxyType(
+    {"minimum": windowed_minimum, "maximum": windowed_maximum}
+)
+"""Statistics by name beside the median and percentiles."""
+
+
+def median_cube(scenes: xr.Dataset, season: Steps, *, fill: Fill = "linear") -> xr.DataArray:
     """Return the median reflectance of each band and step.
 
     Args:
         scenes: dims ``(time, y, x)``, uint16 variables and ``clear`` (see
             :func:`toolkit.scenes.sentinel2.load_scenes`); lazy or not.
-        season: steps.
-        fill: ``linear`` fills steps without observation between their neighbours in time, ``none``
-            leaves them NaN.
+        season: steps of any length, or windows such as calendar months.
+        fill: ``linear`` fills steps without observation between their neighbours in time and holds the
+            ends, ``periodic`` fills the ends across the turn of the year, ``none`` leaves them NaN.
 
     Returns:
         float32 ``(band, step, y, x)``, reflectance (unit 1); NaN = not observed. Lazy if ``scenes`` is, then
-        one block per spatial block of ``scenes``. Coordinate ``step_observations`` (step, y, x), uint8, holds
+        one task per spatial block of ``scenes``. Coordinate ``step_observations`` (step, y, x), uint8, holds
         the clear dates per step.
 
     Raises:
@@ -38,40 +67,62 @@ def median_cube(scenes: xr.Dataset, season: Season, *, fill: Fill = "linear") ->
         NoItemsError: no scene lies in the season.
         BandError: there is no band, or no ``clear``.
     """
-    if fill not in ("linear", "none"):
-        msg = f"fill is {fill!r}; allowed: 'linear', 'none'."
+    return composite_cube(scenes, season, statistic="median", fill=fill)
+
+
+def composite_cube(
+    scenes: xr.Dataset, season: Steps, *, statistic: str | float = "median", fill: Fill = "none"
+) -> xr.DataArray:
+    """Return a statistic of the clear observations of each band and step.
+
+    Args:
+        scenes: dims ``(time, y, x)``, uint16 variables and ``clear``; lazy or not.
+        season: steps of any length, or windows such as calendar months.
+        statistic: ``median``, ``minimum``, ``maximum``, or a percentile as a number from 0 to 100.
+        fill: as in :func:`median_cube`.
+
+    Returns:
+        As :func:`median_cube`.
+
+    Raises:
+        InputError: statistic or ``fill`` unknown.
+        NoItemsError: no scene lies in the season.
+        BandError: there is no band, or no ``clear``.
+    """
+    if fill not in FILLS:
+        msg = f"fill is {fill!r}; allowed: {', '.join(map(repr, FILLS))}."
         raise InputError(msg)
-    bands = [str(name) for name in scenes.data_vars if name != "clear"]
-    if not bands or "clear" not in scenes:
-        msg = f"Scenes need bands and 'clear', got {sorted(map(str, scenes.data_vars))}. Use load_scenes."
-        raise BandError(msg)
-    scenes, starts, stops = _in_season(scenes, season)
-    scale = np.float32(SENSORS[scenes.attrs.get("sensor", "sentinel-2")].scale)
-    layers = [
-        _blockwise(
-            _median_block,
-            scenes[band],
-            scenes.clear,
+    kernel = _kernel(statistic)
+    bands = bands_of(scenes)
+    scenes, starts, stops = scenes_in(scenes, season)
+    cube = over_blocks(
+        partial(
+            _composite_block,
+            kernel=kernel,
             starts=starts,
             stops=stops,
-            scale=scale,
-            fill=fill,
-        )
-        for band in bands
-    ]
-    cube = xr.concat(layers, dim="band").assign_coords(band=bands, step=np.arange(season.n_steps))
-    cube = cube.transpose("band", "step", "y", "x")
+            scale=_scale(scenes),
+            fill=FILL_CODES[fill],
+        ),
+        scenes,
+        bands,
+        dims=("band", "step"),
+        sizes=(len(bands), season.n_steps),
+    )
     counts = step_observations(scenes, season)
-    cube = cube.assign_coords(step_observations=(("step", "y", "x"), counts.data))
+    cube = cube.assign_coords(
+        band=bands, step=np.arange(season.n_steps), step_observations=(("step", "y", "x"), counts.data)
+    )
+    name = statistic if isinstance(statistic, str) else f"percentile {statistic:g} of"
     cube.attrs = {
         "units": "1",
-        "long_name": "median surface reflectance",
+        "long_name": f"{name} surface reflectance",
         "simulated": scenes.attrs.get("simulated", 0),
     }
     return cube.rename("reflectance")
 
 
-def step_observations(scenes: xr.Dataset, season: Season) -> xr.DataArray:
+def step_observations(scenes: xr.Dataset, season: Steps) -> xr.DataArray:
     """Return the number of clear dates in each step.
 
     Args:
@@ -81,8 +132,16 @@ def step_observations(scenes: xr.Dataset, season: Season) -> xr.DataArray:
     Returns:
         uint8 ``(step, y, x)``, at most 255.
     """
-    scenes, starts, stops = _in_season(scenes, season)
-    return _blockwise(_count_block, scenes.clear, starts=starts, stops=stops, dtype=np.uint8)
+    scenes, starts, stops = scenes_in(scenes, season)
+    counts = over_blocks(
+        partial(_count_block, starts=starts, stops=stops),
+        scenes,
+        [],
+        dims=("band", "step"),
+        sizes=(1, season.n_steps),
+        dtype=np.uint8,
+    )
+    return counts.isel(band=0)
 
 
 def observation_layers(counts: xr.DataArray) -> xr.Dataset:
@@ -103,73 +162,51 @@ def observation_layers(counts: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"observations": (("y", "x"), total), "longest_gap": (("y", "x"), gap)}, coords=place)
 
 
-def _in_season(
-    scenes: xr.Dataset, season: Season
-) -> tuple[xr.Dataset, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Sort by time, keep the season, and give the first and last date index of each step."""
-    scenes = scenes.sortby("time")
-    steps = season.steps_of(scenes.time.to_numpy())
-    kept = np.flatnonzero(steps >= 0)
-    if kept.size == 0:
-        times = scenes.time.to_numpy().astype("datetime64[D]")
-        span = f"{times.min()} to {times.max()}" if times.size else "none"
-        msg = f"No scene lies in the season {season.start} to {season.end}; scenes: {span}. Check the year."
-        raise NoItemsError(msg)
-    if kept.size != steps.size:
-        scenes = scenes.isel(time=kept)
-    numbers = np.arange(season.n_steps)
-    inside = steps[kept]
-    return (
-        scenes,
-        np.searchsorted(inside, numbers, "left"),
-        np.searchsorted(inside, numbers, "right"),
-    )
+def _kernel(statistic: str | float) -> Kernel | None:
+    """Return the kernel of a statistic; None is the median, which is fused with scale and fill."""
+    if statistic == "median":
+        return None
+    if isinstance(statistic, str) and statistic in STATISTICS:
+        return STATISTICS[statistic]
+    if isinstance(statistic, int | float) and 0 <= statistic <= 100:
+        return partial(windowed_percentile, percent=float(statistic))
+    known = ", ".join(map(repr, ("median", *STATISTICS)))
+    msg = f"statistic is {statistic!r}; allowed: {known}, or a percentile from 0 to 100."
+    raise InputError(msg)
 
 
-def _blockwise(
-    function: Callable[..., npt.NDArray[Any]],
-    *arrays: xr.DataArray,
-    dtype: type[np.generic] = np.float32,
-    **options: Any,
-) -> xr.DataArray:
-    """Apply a block function ``(y, x, time) -> (y, x, step)``; one task per spatial block if lazy."""
-    lazy = [array.chunk(time=-1) if array.chunks is not None else array for array in arrays]
-    result: xr.DataArray = xr.apply_ufunc(
-        function,
-        *lazy,
-        kwargs=options,
-        input_core_dims=[["time"]] * len(arrays),
-        output_core_dims=[["step"]],
-        dask="parallelized",
-        output_dtypes=[dtype],
-        dask_gufunc_kwargs={"output_sizes": {"step": len(options["starts"])}},
-    )
-    return result.transpose("step", "y", "x")
+def _scale(scenes: xr.Dataset) -> float:
+    """Reflectance of one digital number."""
+    return SENSORS[scenes.attrs.get("sensor", "sentinel-2")].scale
 
 
-def _median_block(  # the arrays and numbers of one kernel call
-    values: npt.NDArray[np.uint16],
-    clear: npt.NDArray[np.bool_],
+def _composite_block(
+    stacks: Sequence[Numbers],
+    clear: Mask,
     *,
-    starts: npt.NDArray[np.int64],
-    stops: npt.NDArray[np.int64],
-    scale: np.float32,
-    fill: Fill,
+    kernel: Kernel | None,
+    starts: Windows,
+    stops: Windows,
+    scale: float,
+    fill: int,
 ) -> npt.NDArray[np.float32]:
-    """Median of one block ``(y, x, time)``; its memory is time-first, so moving the axis is free."""
-    median = windowed_median(_time_first(values), _time_first(clear), starts, stops)
-    median *= scale  # before filling, as samples are filled: the two agree to the last bit
-    if fill == "linear":
-        median = fill_linear(median)
-    return np.moveaxis(median.reshape(-1, *values.shape[:2]), 0, -1)
+    """Composite a block band by band: ``(band, step, y, x)``."""
+    out = np.empty((len(stacks), starts.size, *clear.shape[1:]), np.float32)
+    flat = pixels(clear)
+    for stack, target in zip(stacks, out, strict=True):
+        cube = pixels(target)
+        if kernel is None:
+            filled_median(pixels(stack), flat, starts, stops, scale=scale, fill=fill, out=cube)
+            continue
+        kernel(pixels(stack), flat, starts, stops, out=cube)
+        cube *= np.float32(scale)
+        if fill != NO_FILL:
+            fill_linear(cube, periodic=fill == PERIODIC, out=cube)
+    return out
 
 
 def _count_block(
-    clear: npt.NDArray[np.bool_], *, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]
+    stacks: Sequence[Any], clear: Mask, *, starts: Windows, stops: Windows
 ) -> npt.NDArray[np.uint8]:
-    counts = count_clear(_time_first(clear), starts, stops)
-    return np.moveaxis(counts.reshape(-1, *clear.shape[:2]), 0, -1)
-
-
-def _time_first(block: npt.NDArray[np.generic]) -> npt.NDArray:  # type: ignore[type-arg]  # keeps the dtype it gets
-    return np.moveaxis(block, -1, 0).reshape(block.shape[-1], -1)
+    del stacks
+    return count_clear(pixels(clear), starts, stops).reshape(1, -1, *clear.shape[1:])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import xarray as xr
 
 from toolkit.area.season import Hemisphere, Season
 from toolkit.cubes.composite import median_cube
+from toolkit.cubes.harmonics import coefficient_names, fit_harmonics
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import BandError, RecipeMismatchError
 
@@ -30,13 +33,29 @@ def build_features(scenes: xr.Dataset, recipe: FeatureRecipe, season: Season) ->
         season: the recipe's season in one year (:func:`recipe_season`).
 
     Returns:
-        float32 ``(band, step, y, x)`` for ``median2d``, ``(feature, y, x)`` for ``median1d`` with feature =
-        band-major ``band_step``; NaN = not observed. Lazy if ``scenes`` is.
+        float32 ``(band, step, y, x)`` for ``median2d``, ``(feature, y, x)`` for the others, with features
+        named ``band_step`` (``median1d``) or ``band_coefficient`` (``harmonic``), band after band; NaN = not
+        observed. Lazy if ``scenes`` is.
 
     Raises:
         RecipeMismatchError: the season is not the recipe's.
         BandError: the scenes lack a band of the recipe.
     """
+    check_season(recipe, season)
+    if missing := [band for band in recipe.bands if band not in scenes]:
+        msg = f"The scenes lack {missing} of the recipe; they hold {sorted(map(str, scenes.data_vars))}."
+        raise BandError(msg)
+    scenes = scenes[[*recipe.bands, "clear"]]
+    if recipe.kind == "harmonic":
+        return as_vector(fit_harmonics(scenes, season, order=recipe.order), coefficient_names(recipe.order))
+    cube = median_cube(scenes, season, fill=recipe.fill)
+    if recipe.kind == "median2d":
+        return cube
+    return as_vector(cube, [f"{step:02d}" for step in range(recipe.n_steps)])
+
+
+def check_season(recipe: FeatureRecipe, season: Season) -> None:
+    """Raise RecipeMismatchError unless a season is the recipe's in some year."""
     asked = (season.first_step, season.n_steps, season.step_days)
     trained = (recipe.first_step, recipe.n_steps, recipe.step_days)
     if asked != trained:
@@ -45,13 +64,12 @@ def build_features(scenes: xr.Dataset, recipe: FeatureRecipe, season: Season) ->
             "Make it with recipe_season(recipe, year=..., hemisphere=...)."
         )
         raise RecipeMismatchError(msg)
-    if missing := [band for band in recipe.bands if band not in scenes]:
-        msg = f"The scenes lack {missing} of the recipe; they hold {sorted(map(str, scenes.data_vars))}."
-        raise BandError(msg)
-    cube = median_cube(scenes[[*recipe.bands, "clear"]], season, fill=recipe.fill)
-    if recipe.kind == "median2d":
-        return cube
-    vector = cube.drop_vars("step_observations").stack(feature=("band", "step"), create_index=False)
-    names = [f"{band}_{step:02d}" for band in recipe.bands for step in range(recipe.n_steps)]
-    vector = vector.drop_vars(["band", "step"], errors="ignore").assign_coords(feature=names)
+
+
+def as_vector(cube: xr.DataArray, names: Sequence[str]) -> xr.DataArray:
+    """Return a cube ``(band, name, y, x)`` as ``(feature, y, x)``, features named ``band_name``."""
+    second = str(cube.dims[1])
+    labels = [f"{band}_{name}" for band in cube.band.to_numpy() for name in names]
+    plain = cube.drop_vars([name for name in cube.coords if {"band", second} & set(cube[name].dims)])
+    vector = plain.stack(feature=("band", second), create_index=False).assign_coords(feature=labels)
     return vector.transpose("feature", "y", "x")

@@ -12,8 +12,12 @@ from typing import Any, Literal, get_args
 from toolkit.errors import InputError, RecipeMismatchError
 from toolkit.scenes.sensors import SENTINEL2_BANDS as SENTINEL2_BANDS  # features name it too
 
-Kind = Literal["median2d", "median1d"]
-Fill = Literal["linear", "none"]
+Kind = Literal["median2d", "median1d", "harmonic"]
+Fill = Literal["linear", "periodic", "none"]
+KINDS: tuple[str, ...] = get_args(Kind)
+FILLS: tuple[str, ...] = get_args(Fill)
+MAX_ORDER = 6
+"""Highest order of harmonics: 13 coefficients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,8 @@ class FeatureRecipe:
     sensor: str = "sentinel-2"
     """Name in :data:`toolkit.scenes.sensors.SENSORS`."""
     kind: Kind = "median2d"
-    """``median2d``: array (band, step); ``median1d``: the same values as one vector."""
+    """``median2d``: array (band, step); ``median1d``: the same values as one vector; ``harmonic``: the
+    coefficients of each band's curve as one vector."""
     bands: tuple[str, ...] = SENTINEL2_BANDS
     """Band names in the order of the feature array."""
     first_step: int = 24
@@ -37,13 +42,17 @@ class FeatureRecipe:
     dilation_m: float = 0.0
     """Clouds and shadows are grown by this many metres."""
     fill: Fill = "linear"
-    """``linear``: steps without observation are filled linearly in time; ``none``: they stay NaN."""
+    """``linear``: steps without observation are filled linearly in time, ends held; ``periodic``: ends are
+    filled across the turn of the year (full years only); ``none``: they stay NaN."""
+    order: int = 2
+    """Order of the harmonics; of no meaning to other kinds."""
 
     def __post_init__(self) -> None:
         """Refuse values that no part of the pipeline could serve."""
         checks = {
-            "kind": (self.kind in get_args(Kind), f"one of {get_args(Kind)}"),
-            "fill": (self.fill in get_args(Fill), f"one of {get_args(Fill)}"),
+            "kind": (self.kind in KINDS, f"one of {KINDS}"),
+            "fill": (self.fill in FILLS, f"one of {FILLS}"),
+            "order": (0 <= self.order <= MAX_ORDER, f"0 to {MAX_ORDER}"),
             "bands": (
                 len(self.bands) > 0 and len(set(self.bands)) == len(self.bands),
                 "at least one, each once",
@@ -57,6 +66,13 @@ class FeatureRecipe:
             if not fine:
                 msg = f"Recipe: {name} is {getattr(self, name)!r}; allowed: {allowed}."
                 raise InputError(msg)
+        if self.fill == "periodic" and (self.first_step, self.n_steps) != (0, self.steps_per_year):
+            last = self.first_step + self.n_steps - 1
+            msg = (
+                f"Recipe: fill is 'periodic' for steps {self.first_step} to {last}; allowed: the full year, "
+                f"steps 0 to {self.steps_per_year - 1}. Use fill 'linear' for a season."
+            )
+            raise InputError(msg)
 
     @property
     def shape(self) -> tuple[int, int]:

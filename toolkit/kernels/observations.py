@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from toolkit.kernels.stacks import Mask, Windows, check_windows, flags
 
-def count_clear(
-    clear: npt.NDArray[np.bool_],
-    starts: npt.NDArray[np.int64],
-    stops: npt.NDArray[np.int64],
-) -> npt.NDArray[np.uint8]:
+BLOCK_PIXELS = 16384
+"""Pixels per block: the counts of a window stay in the L1 cache."""
+
+
+def count_clear(clear: Mask, starts: Windows, stops: Windows) -> npt.NDArray[np.uint8]:
     """Count the clear observations in each window.
 
     Args:
@@ -21,9 +22,13 @@ def count_clear(
 
     Returns:
         uint8 ``(window, pixel)``; counts above 255 are given as 255.
+
+    Raises:
+        ValueError: a window leaves the stack.
     """
+    check_windows(starts, stops, clear.shape[0])
     out = np.zeros((starts.size, clear.shape[1]), np.uint8)
-    _count(np.ascontiguousarray(clear).view(np.uint8), starts, stops, out)
+    _count_blocks(flags(clear), starts, stops, out)
     return out
 
 
@@ -37,24 +42,47 @@ def longest_gap(observed: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
         uint8 ``(pixel,)``, steps; gaps at either end of the season count too; at most 255.
     """
     out = np.zeros(observed.shape[1], np.uint8)
-    _gap(np.ascontiguousarray(observed).view(np.uint8), out)
+    _gap_blocks(flags(observed), out)
     return out
 
 
 @njit(nogil=True, cache=True)
-def _count(clear, starts, stops, out):
-    for w in range(starts.size):
-        for t in range(starts[w], stops[w]):
-            for x in range(out.shape[1]):
-                c = out[w, x]
-                out[w, x] = c + (clear[t, x] & np.uint8(c < 255))
+def _count_blocks(clear, starts, stops, out):
+    for first in range(0, out.shape[1], BLOCK_PIXELS):
+        last = min(first + BLOCK_PIXELS, out.shape[1])
+        for w in range(starts.size):
+            for t in range(starts[w], stops[w]):
+                _count(clear[t, first:last], out[w, first:last])
 
 
 @njit(nogil=True, cache=True)
-def _gap(observed, out):
-    run = np.zeros(out.size, np.uint8)
-    for step in range(observed.shape[0]):
-        for x in range(out.size):
-            longer = np.uint8(min(run[x] + 1, 255))
-            run[x] = np.uint8(0) if observed[step, x] != 0 else longer
-            out[x] = max(out[x], run[x])
+def _gap_blocks(observed, out):
+    width = min(BLOCK_PIXELS, out.size)
+    run = np.empty(width, np.uint8)
+    for first in range(0, out.size, BLOCK_PIXELS):
+        last = min(first + BLOCK_PIXELS, out.size)
+        run[:] = 0
+        for step in range(observed.shape[0]):
+            _lengthen(observed[step, first:last], run[: last - first])
+            _keep_largest(run[: last - first], out[first:last])
+
+
+@njit(nogil=True, cache=True, inline="never")
+def _count(clear, count):
+    for x in range(count.size):
+        c = count[x]
+        count[x] = c + np.uint8((clear[x] != 0) & (c < 255))
+
+
+@njit(nogil=True, cache=True, inline="never")
+def _lengthen(observed, run):
+    for x in range(run.size):
+        r = run[x]
+        longer = np.uint8(r + np.uint8(r < 255))
+        run[x] = np.uint8(0) if observed[x] != 0 else longer
+
+
+@njit(nogil=True, cache=True, inline="never")
+def _keep_largest(run, longest):
+    for x in range(run.size):
+        longest[x] = max(longest[x], run[x])

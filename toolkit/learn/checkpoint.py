@@ -22,9 +22,9 @@ from torch import nn
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import CheckpointError, CropglobeError
-from toolkit.learn.folders import whole_folder
 from toolkit.learn.networks import NETWORKS, build_network
 from toolkit.legend import Legend
+from toolkit.storage import whole_folder
 
 FORMAT = 1
 """Layout of the folder; raised when older readers would misread it."""

@@ -73,8 +73,8 @@ def take_pixels(values: npt.NDArray[np.float32], index: npt.NDArray[np.int64]) -
         float32 ``(pixel, band, step)``, contiguous.
     """
     row, column = np.divmod(index, values.shape[3])
-    table = values[:, :, row, column]  # no reshape: that copies all of a transposed cube
-    return np.ascontiguousarray(table.transpose(2, 0, 1), dtype=np.float32)
+    table = values.transpose(2, 3, 0, 1)[row, column]  # no reshape: that copies all of a transposed cube
+    return np.ascontiguousarray(table, dtype=np.float32)
 
 
 def draw_per_field(fields: npt.NDArray[np.integer], cap: int | None, seed: int) -> npt.NDArray[np.int64]:

@@ -16,9 +16,9 @@ import xarray as xr
 
 from toolkit.cubes.recipe import FeatureRecipe, check_same_recipe
 from toolkit.errors import LabelError
-from toolkit.learn.folders import whole_folder
 from toolkit.learn.places import fields_on_the_ground
 from toolkit.legend import CROPGLOBE, Legend
+from toolkit.storage import whole_folder
 
 Series = npt.NDArray[np.float32]
 

@@ -46,11 +46,11 @@ def cut_season(series: Series, have: FeatureRecipe, want: FeatureRecipe) -> Seri
             )
             raise RecipeMismatchError(msg)
         series = series[:, :, want.first_step : last]
-    return _filled(series) if want.fill != have.fill else series
+    return _filled(series, periodic=want.fill == "periodic") if want.fill != have.fill else series
 
 
-def _filled(series: Series) -> Series:
+def _filled(series: Series, *, periodic: bool) -> Series:
     """Fill gaps linearly in time, each band of each sample for itself."""
     samples, bands, steps = series.shape
     rows = np.ascontiguousarray(series.reshape(-1, steps).T)
-    return np.ascontiguousarray(fill_linear(rows).T).reshape(samples, bands, steps)
+    return np.ascontiguousarray(fill_linear(rows, periodic=periodic).T).reshape(samples, bands, steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from toolkit.errors import CropglobeError, StorageError, WorkerError
 from toolkit.legend import Legend
 from toolkit.maps.geotiff import write_layer
 from toolkit.maps.layers import LAYERS
+from toolkit.scenes.counts import ReadCounts
 from toolkit.storage import replacing
 
 TASKS_PER_WORKER = 4
@@ -37,6 +38,8 @@ class TileReport:
     """Wall seconds of each stage."""
     mapped: int
     """Pixels that got a class."""
+    reads: ReadCounts = field(default_factory=ReadCounts)
+    """What was read."""
 
 
 class Stopwatch:

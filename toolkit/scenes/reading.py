@@ -1,4 +1,4 @@
-"""Reading of one file: odc-loader's rasterio driver, with failures that name the file."""
+"""Our reader as a driver of odc-loader, so that lazy loading reads whole blocks too."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import rasterio
+from odc.geo.geobox import GeoBox
 from odc.loader import reader_driver
 
-from toolkit.errors import RemoteError
+from toolkit.scenes.blocks import Pixels, read_on_grid
+
+Place = tuple[slice, slice]
 
 
-class NamingReader:
-    """Reads one source; a failure says which."""
+class BlockReader:
+    """Reads one source on the grid it is asked for."""
 
-    def __init__(self, reader: Any, uri: str) -> None:
-        """Wrap a reader of odc-loader."""
-        self._reader, self._uri = reader, uri
+    def __init__(self, uri: str) -> None:
+        """Remember the source."""
+        self._uri = uri
 
-    def read(self, *arguments: Any, **options: Any) -> Any:
-        """Read as the wrapped reader does.
+    def read(self, load: Any, geobox: GeoBox, **_: Any) -> tuple[Place, Pixels]:
+        """Read as odc-loader asks.
+
+        Args:
+            load: settings of the load, of which the type of the pixels is used.
+            geobox: grid of the chunk.
 
         Raises:
             RemoteError: the file cannot be read.
         """
-        try:
-            return self._reader.read(*arguments, **options)
-        except (rasterio.errors.RasterioError, OSError) as error:
-            name = self._uri.split("?")[0]  # what follows may be a signature
-            failure = RemoteError(f"{name!r} could not be read ({error}). If the file exists, run again.")
-        raise failure
+        pixels, _counts = read_on_grid(self._uri, geobox)
+        return (slice(None), slice(None)), pixels.astype(load.dtype or pixels.dtype, copy=False)
 
 
-class NamingDriver:
-    """odc-loader's driver for GeoTIFFs, its readers wrapped."""
+class BlockDriver:
+    """odc-loader's driver for GeoTIFFs, with our reader."""
 
     md_parser = None
     dask_reader = None
     aux_reader = None
 
     def __init__(self) -> None:
-        """Use the rasterio driver that odc-loader ships."""
+        """Use the rasterio driver that odc-loader ships for GDAL's settings."""
         self._rio: Any = reader_driver("rio")
 
     def new_load(self, *arguments: Any, **options: Any) -> Any:
@@ -62,6 +64,7 @@ class NamingDriver:
         with self._rio.restore_env(env, load_state) as context:
             yield context
 
-    def open(self, src: Any, ctx: Any) -> NamingReader:
+    def open(self, src: Any, ctx: Any) -> BlockReader:
         """Open one source."""
-        return NamingReader(self._rio.open(src, ctx), src.uri)
+        del ctx
+        return BlockReader(src.uri)

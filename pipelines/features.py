@@ -1,0 +1,194 @@
+"""Features workflow: area, season and catalog in, feature cube on disk out."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from distributed import Client
+from odc.geo.geobox import GeoBox
+
+from pipelines.config import FeaturesRequest
+from pipelines.folder import digest, prepare, scratch, versions, write_json
+from pipelines.progress import Progress
+from pipelines.saved_features import SavedFeatures, WrittenTile
+from pipelines.search import FoundScenes, find
+from pipelines.tiling import features_of_tile
+from toolkit.area.aoi import AOI, read_aoi
+from toolkit.area.grid import Tile, inside, output_geobox, tiles
+from toolkit.area.season import Season
+from toolkit.catalog.items import attribution, is_simulated
+from toolkit.cluster import connect, cores
+from toolkit.cubes import cogs, store
+from toolkit.cubes.features import recipe_season
+from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.errors import CropglobeWarning
+from toolkit.maps.tiles import Stopwatch, publish, run_tiles
+from toolkit.scenes.clear import ClearSky
+from toolkit.scenes.sensors import resolve_bands
+from toolkit.storage import check_free, make_folder, publish_folder
+
+STORE, FOLDER = "features.zarr", "features"
+NOTHING_OBSERVED = (
+    "The cube holds no value: no pixel was seen clear, or no pixel's centre lies in the area. "
+    "Check the year, the area and that --items belong to it."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesJob:
+    """What a worker needs beside the tile; small, as it travels with every task."""
+
+    items: Path
+    """Frozen items of the run."""
+    items_hash: str
+    """sha256 of that file, so that a worker never uses a list it read for an earlier run."""
+    recipe: FeatureRecipe
+    """How the features are made."""
+    season: Season
+    """Its season."""
+    aoi: AOI
+    """Area of interest."""
+    store: Path
+    """Store to write to."""
+
+
+def run(
+    config: FeaturesRequest, client: Client | str | None = None, *, progress: bool = True
+) -> SavedFeatures:
+    """Make the features of an area and save them as ``features.zarr``, or as GeoTIFFs in ``features/``.
+
+    A cube is a rectangle: pixels outside the area keep their values where their tile touches it. Tiles
+    without any pixel of the area are not read and hold no value.
+
+    Args:
+        config: the request.
+        client: Dask client or scheduler address; None for local processes.
+        progress: whether to tell how far the run is.
+
+    Raises:
+        CropglobeError: see :mod:`toolkit.errors`; nothing half-written is left, and an earlier cube stays
+            until the new one is complete.
+    """
+    tell, watch = Progress(quiet=not progress), Stopwatch()
+    recipe = _recipe(config)
+    aoi = read_aoi(config.aoi)
+    season = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
+    geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
+    as_cogs = config.format == "cog"
+    path = config.out / (FOLDER if as_cogs else STORE)
+    mark, holding = (cogs.CARD, cogs.CARD_TEXT) if as_cogs else (store.MARK, store.MARK_TEXT)
+    check_free(path, mark=mark, holding=holding, overwrite=True)  # before hours of work, not after
+    with scratch(prepare(config.out)) as work:
+        found = find(config, aoi, season, folder=work, bands=recipe.bands)
+        tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
+        job = FeaturesJob(
+            items=found.path.resolve(),
+            items_hash=digest(found.path),
+            recipe=recipe,
+            season=season,
+            aoi=aoi,
+            store=_empty_store(work.resolve() / STORE, found, recipe, geobox, config.tile_size),
+        )
+        order = tuple(tiles(geobox, size=config.tile_size))
+        watch.lap("search")
+        tasks = max(len(order), len(recipe.bands)) if as_cogs else len(order)
+        workers = min(config.workers or cores(), tasks)
+        with connect(client or config.scheduler, workers=workers) as connected:
+            written = _write_tiles(order, job, connected, tell)
+            finished = store.finish_store(job.store)
+            watch.lap("tiles")
+            if as_cogs:
+                finished = _write_cogs(finished, work.resolve() / FOLDER, connected, tell)
+                watch.lap("GeoTIFFs")
+        publish_folder(finished, path, mark=mark, holding=holding)
+        found = replace(found, path=publish({"items": found.path}, config.out)["items"])
+    result = SavedFeatures(
+        path=path,
+        recipe=recipe,
+        geobox=geobox,
+        found=found,
+        tiles=tuple(written),
+        seconds=watch.seconds,
+        attribution=attribution(found.items),
+    )
+    config.write(config.out / "run.yaml")
+    write_json(result.record(), config.out / "run.json")
+    if not result.observed:
+        warnings.warn(NOTHING_OBSERVED, CropglobeWarning, stacklevel=2)
+    return result
+
+
+def _recipe(config: FeaturesRequest) -> FeatureRecipe:
+    """Check everything that decides what a feature means, before anything is read."""
+    recipe = FeatureRecipe(
+        kind=config.kind,
+        bands=resolve_bands("sentinel-2", config.bands),
+        first_step=config.first_step,
+        n_steps=config.n_steps,
+        step_days=config.step_days,
+        clear=config.clear,
+        dilation_m=config.dilation,
+        fill=config.fill,
+        order=config.order,
+    )
+    ClearSky(recipe.clear, recipe.dilation_m)  # refuses unknown presets
+    return recipe
+
+
+def _empty_store(
+    path: Path, found: FoundScenes, recipe: FeatureRecipe, geobox: GeoBox, tile_size: int
+) -> Path:
+    return store.create_store(
+        path,
+        recipe,
+        found.season,
+        geobox,
+        tile_size=tile_size,
+        simulated=any(is_simulated(item) for item in found.items),
+        attributes={
+            "attribution": attribution(found.items),
+            "versions": json.dumps(versions(), sort_keys=True),
+        },
+    )
+
+
+def _write_tiles(
+    order: tuple[Tile, ...], job: FeaturesJob, client: Client, tell: Progress
+) -> list[WrittenTile]:
+    written: list[WrittenTile] = []
+    start = time.perf_counter()
+    for tile in run_tiles(order, partial(make_tile, job=job), client=client):
+        written.append(tile)
+        tell.count("tiles", len(written), len(order), since=start)
+    return written
+
+
+def make_tile(tile: Tile, job: FeaturesJob) -> WrittenTile:
+    """Make and store the features of one tile (runs on a worker)."""
+    watch = Stopwatch()
+    if not inside(job.aoi, tile.geobox).any():
+        return WrittenTile(seconds={}, values=0, observed=0)
+    features, reads = features_of_tile(tile, job.items, job.items_hash, job.recipe, job.season)
+    watch.lap("read and composite")
+    store.write_region(job.store, features, job.recipe, tile)
+    watch.lap("write")
+    observed = int(np.isfinite(features.to_numpy()).sum())
+    return WrittenTile(seconds=watch.seconds, values=features.size, observed=observed, reads=reads)
+
+
+def _write_cogs(cube: Path, folder: Path, client: Client, tell: Progress) -> Path:
+    """Copy a finished store to GeoTIFFs, one task per band."""
+    make_folder(folder)
+    layers = cogs.cog_layers(cube)
+    start = time.perf_counter()
+    work = partial(cogs.write_cog, store=cube, folder=folder)
+    for done, _ in enumerate(run_tiles(layers, work, client=client), start=1):
+        tell.count("GeoTIFFs", done, len(layers), since=start)
+    cogs.write_card(cube, folder)
+    return folder

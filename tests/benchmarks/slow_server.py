@@ -1,0 +1,47 @@
+"""A file server that answers each request after a pause, as an object store far away does.
+
+``python -m tests.benchmarks.slow_server FOLDER SECONDS`` serves on loopback and writes its port.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class SlowRanges(SimpleHTTPRequestHandler):
+    """Honours byte ranges and keeps connections open."""
+
+    protocol_version = "HTTP/1.1"
+    pause = 0.05
+
+    def do_GET(self) -> None:  # the name the server calls
+        time.sleep(self.pause)
+        content = memoryview(Path(self.translate_path(self.path)).read_bytes())
+        wanted = self.headers.get("Range")
+        first, _, last = (wanted or "bytes=0-").removeprefix("bytes=").partition("-")
+        part = content[int(first) : int(last) + 1 if last else None]
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def main() -> None:
+    folder, SlowRanges.pause = sys.argv[1], float(sys.argv[2])
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SlowRanges, directory=folder)) as server:
+        sys.stdout.write(f"{server.server_port}\n")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

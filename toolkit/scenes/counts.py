@@ -1,0 +1,55 @@
+"""What was read, counted."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadCounts:
+    """What reading cost; sums with ``+``."""
+
+    files: int = 0
+    """Files opened."""
+    requests: int = 0
+    """Reads asked of files: one to open each, one for each run of neighbouring blocks."""
+    blocks: int = 0
+    """Internal blocks decoded."""
+    bytes: int = 0
+    """Compressed bytes of these blocks."""
+    kept_blocks: int = 0
+    """Blocks taken from the cache instead, as a neighbouring tile had decoded them."""
+    resampled: int = 0
+    """Files on another grid, resampled; their blocks are not counted."""
+    scenes: int = 0
+    """Overpasses whose quality layer was read."""
+    cloudy_scenes: int = 0
+    """Of these, overpasses with nothing clear, whose bands were not read."""
+
+    def __add__(self, other: ReadCounts) -> ReadCounts:
+        """Add two counts."""
+        mine, theirs = asdict(self), asdict(other)
+        return ReadCounts(**{name: mine[name] + theirs[name] for name in mine})
+
+    def line(self) -> str:
+        """One line for a terminal."""
+        return (
+            f"{self.blocks} blocks of {self.files} files in {self.requests} reads, "
+            f"{self.bytes / 1e6:.1f} MB; "
+            f"{self.cloudy_scenes} of {self.scenes} scene tiles had nothing clear"
+        )
+
+
+class ReadLog:
+    """Adds up counts of several threads."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._lock = threading.Lock()
+        self.counts = ReadCounts()
+
+    def add(self, counts: ReadCounts) -> None:
+        """Add counts."""
+        with self._lock:
+            self.counts += counts
