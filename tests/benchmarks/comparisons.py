@@ -77,8 +77,14 @@ COMPARISONS: dict[str, Comparison] = {
         targets=(
             Target(what="x copy", time_of=(harmonic_methods.OURS,), over=COPY, at_most=3),
             Target(
-                what="numpy normal equations (the faster of two), x ours",
-                time_of=(harmonic_methods.NORMAL_EQUATIONS, harmonic_methods.NORMAL_EQUATIONS_THREADS),
+                what="numpy normal equations, x ours",
+                time_of=(harmonic_methods.NORMAL_EQUATIONS,),
+                over=harmonic_methods.OURS,
+                at_least=10,
+            ),
+            Target(
+                what="numpy normal equations spread over our threads too, x ours",
+                time_of=(harmonic_methods.NORMAL_EQUATIONS_THREADS,),
                 over=harmonic_methods.OURS,
                 at_least=10,
             ),

@@ -72,13 +72,14 @@ def time_in_turns(calls: Mapping[str, Call], rounds: int) -> dict[str, list[floa
             rng.shuffle(order)
             for name in order:
                 time.sleep(SETTLE_SECONDS)
-                seconds[name].append(_seconds(calls[name]))
+                seconds[name].append(timed(calls[name]))
     finally:
         gc.enable()
     return seconds
 
 
-def _seconds(call: Call) -> float:
+def timed(call: Call) -> float:
+    """Seconds of one call."""
     start = time.perf_counter()
     result = call()
     elapsed = time.perf_counter() - start

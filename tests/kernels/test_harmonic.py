@@ -77,7 +77,7 @@ def test_the_basis_holds_a_constant_and_cosine_and_sine_of_each_harmonic():
 
 @pytest.mark.parametrize("order", [-1, 7])
 def test_other_orders_are_refused(order):
-    with pytest.raises(ValueError, match="allowed: 0 to 6"):
+    with pytest.raises(ValueError, match="allowed: whole numbers from 0 to 6"):
         harmonic_basis(np.zeros(3), order)
 
 
@@ -427,8 +427,8 @@ U16, F32 = np.ones((3, 4), np.uint16), np.ones((3, 4), np.float32)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"order": 7}, "order is 7; allowed: 0 to 6"),
-        ({"order": -1}, "order is -1; allowed: 0 to 6"),
+        ({"order": 7}, "order is 7; allowed: whole numbers from 0 to 6"),
+        ({"order": -1}, "order is -1; allowed: whole numbers from 0 to 6"),
         ({"bands": []}, r"one or more; got 0 bands of \[\]"),
         ({"bands": [U16, F32]}, "uint16 or all float32, one or more"),
         ({"bands": [F32.astype(np.float64)]}, r"got 1 bands of \['float64'\]"),

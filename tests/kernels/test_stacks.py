@@ -75,7 +75,7 @@ def test_an_array_that_fits_is_taken_as_it_is(kind):
     ],
 )
 def test_arrays_of_another_type_shape_or_layout_are_refused(out):
-    with pytest.raises(ValueError, match=r"out must be float32 or uint16 \(2, 5\) in C order, got"):
+    with pytest.raises(ValueError, match=r"out must be float32 or uint16 \(2, 5\) in C order"):
         check_out(out, (2, 5), (np.float32, np.uint16))
 
 

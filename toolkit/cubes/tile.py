@@ -20,6 +20,7 @@ from toolkit.cubes.features import as_vector, check_season
 from toolkit.cubes.harmonics import coefficient_names, fit_block, season_years
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.kernels.observations import count_clear
+from toolkit.kernels.rows import UNKNOWN
 from toolkit.kernels.series import filled_series
 from toolkit.scenes.sensors import SENSORS
 from toolkit.scenes.tile import TileScenes
@@ -96,7 +97,8 @@ def _curves(tile: TileScenes, recipe: FeatureRecipe, season: Season) -> xr.DataA
         fit_block([tile.read(band)], clear, **when, order=recipe.order, scale=scale) for band in recipe.bands
     ]
     curves: npt.NDArray[np.float32] = np.concatenate([fit[:, :-1] for fit in fits])
-    solved = np.max([fit[0, -1] for fit in fits], axis=0).astype(np.uint8)
+    states = np.array([fit[0, -1] for fit in fits])
+    solved = np.where(states.min(axis=0) == UNKNOWN, UNKNOWN, states.max(axis=0)).astype(np.uint8)
     names = coefficient_names(recipe.order)
     cube = xr.DataArray(
         curves,

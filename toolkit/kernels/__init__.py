@@ -2,6 +2,5 @@
 
 Blocks are time-first, ``(time, pixel)``: one contiguous row of pixels per date, as scenes are read.
 The pixel loop is the innermost one, so that it vectorises. Kernels release the GIL and start no
-threads: Dask owns the cores. Compiled code is cached beside the files; a cached function does not
-notice a change in a function of another file that it calls, so remove ``__pycache__`` after one.
+threads: Dask owns the cores.
 """

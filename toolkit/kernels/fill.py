@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from toolkit.kernels.compiled import compiled
 from toolkit.kernels.stacks import Numbers, check_out
 
 BLOCK_PIXELS = 1024
@@ -37,7 +37,7 @@ def fill_linear(
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill_blocks(values, periodic, out):
     steps, pixels = values.shape
     width = min(BLOCK_PIXELS, pixels)
@@ -50,7 +50,7 @@ def _fill_blocks(values, periodic, out):
         fill_rows(values, first, last, periodic, following, ahead, before, behind, out, first)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def fill_rows(values, first, last, periodic, following, ahead, before, behind, out, target):
     """Fill the pixels from ``first`` to before ``last``; the result starts at pixel ``target`` of ``out``.
 
@@ -82,7 +82,7 @@ def fill_rows(values, first, last, periodic, following, ahead, before, behind, o
         )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _seek(values, first, last, from_end, value, distance):
     """Find the first value of each pixel, or the last one, and how many steps lie before it."""
     steps = values.shape[0]
@@ -98,7 +98,7 @@ def _seek(values, first, last, from_end, value, distance):
 # loops of two or fewer rows written each, not one.
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _seek_row(row, value, distance):
     missing = 0
     for x in range(row.size):
@@ -113,7 +113,7 @@ def _seek_row(row, value, distance):
     return missing
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _look_ahead(row, later, later_distance, following, ahead):
     for x in range(row.size):
         v = row[x]
@@ -124,7 +124,7 @@ def _look_ahead(row, later, later_distance, following, ahead):
         ahead[x] = d + np.float32(1) if missing else np.float32(0)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _look_back(row, before, behind):
     for x in range(row.size):
         v = row[x]
@@ -135,7 +135,7 @@ def _look_back(row, before, behind):
         behind[x] = d + np.float32(1) if missing else np.float32(0)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _blend(row, before, behind, following, ahead, target):
     for x in range(row.size):
         v = row[x]

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from toolkit.kernels.compiled import compiled
 from toolkit.kernels.networks import BOTH, SMALLER, middle_networks
 from toolkit.kernels.stacks import Mask, Numbers, Windows, check_out, check_stack, flags
 
@@ -53,7 +53,7 @@ def windowed_median(
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _median_blocks(values, clear, starts, stops, steps, offsets, rounded, out):
     pixels = values.shape[1]
     longest = 2
@@ -81,7 +81,7 @@ def _median_blocks(values, clear, starts, stops, steps, offsets, rounded, out):
             )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def median_row(values, clear, start, stop, first, last, steps, offsets, rows, spare, rounded, target):
     """Median of one window for the pixels from ``first`` to before ``last``."""
     n = stop - start
@@ -116,7 +116,7 @@ def median_row(values, clear, start, stop, first, last, steps, offsets, rows, sp
         _write_exact(low, high, target)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def run_network(rows, m, steps):
     """Send the first ``m`` pixels of rows through a network."""
     for q in range(steps.shape[0]):
@@ -135,7 +135,7 @@ def run_network(rows, m, steps):
 # the same reason.
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _one(value, clear, low, high):
     for x in range(low.size):
         v = value[x]
@@ -144,7 +144,7 @@ def _one(value, clear, low, high):
         high[x] = v
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _two(value_a, clear_a, value_b, clear_b, low, high):
     for x in range(low.size):
         a = value_a[x]
@@ -155,7 +155,7 @@ def _two(value_a, clear_a, value_b, clear_b, low, high):
         high[x] = b if b != 0 else a
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _load(value, clear, row, spare):
     for x in range(row.size):
         v = value[x]
@@ -165,7 +165,7 @@ def _load(value, clear, row, spare):
         spare[x] = s if usable else ~s
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _exchange(smaller, larger):
     for x in range(smaller.size):
         a, b = smaller[x], larger[x]
@@ -173,13 +173,13 @@ def _exchange(smaller, larger):
         larger[x] = max(a, b)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _smaller(a, b):
     for x in range(a.size):
         a[x] = min(a[x], b[x])
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _larger(a, b):
     for x in range(a.size):
         b[x] = max(a[x], b[x])
@@ -189,14 +189,14 @@ def _larger(a, b):
 # highest than the lowest, and of the two middle ranks one or both move down by half a rank.
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _settle_odd(low, high, spare):
     for x in range(low.size):
         h = high[x]
         low[x] = h if spare[x] != 0 else low[x]
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _settle_even(low, high, spare):
     for x in range(low.size):
         h = high[x]
@@ -207,14 +207,14 @@ def _settle_even(low, high, spare):
 # the lower of them the smallest number; with one or more it is an observation.
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _write_exact(low, high, target):
     for x in range(target.size):
         mean = (np.float32(low[x]) + np.float32(high[x])) * np.float32(0.5)
         target[x] = mean if low[x] != 0 else np.float32(np.nan)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _write_rounded(low, high, target):
     for x in range(target.size):
         mean = np.uint16((np.uint32(low[x]) + np.uint32(high[x]) + np.uint32(1)) >> np.uint32(1))

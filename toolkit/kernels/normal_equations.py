@@ -7,8 +7,8 @@ nearly singular, or a band with dates of its own, is fitted alone in float64.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from toolkit.kernels.compiled import compiled
 from toolkit.kernels.rows import (
     ALONE,
     RIDGED,
@@ -38,12 +38,13 @@ RIDGE = 1e-6
 """Share of the number of observations added to the diagonal of a singular system."""
 
 
-@njit(nogil=True, cache=True)
-def fit_blocks(bands, clear, basis, even, products, change, zero_is_nodata, out, solved):
+@compiled
+def fit_blocks(bands, clear, basis, even, products, change, weak, zero_is_nodata, out, solved):
     """Fit all pixels, block by block.
 
     ``basis`` is that of the result, ``even`` the one the rows are fitted in and ``products`` its products,
-    both ``(column, date)``; ``change`` carries back from one to the other.
+    both ``(column, date)``; ``change`` carries back from one to the other. Pixels with a pivot below the
+    share ``weak`` of its diagonal element are fitted alone.
     """
     dates, pixels = clear.shape
     n = change.shape[0]
@@ -64,7 +65,7 @@ def fit_blocks(bands, clear, basis, even, products, change, zero_is_nodata, out,
             note_clear(clear[t, first:last], masks[t, :m], count[:m])
         _add_up_masks(masks, m, products, group, gram)
         state[:] = SOLVED
-        _factorise(gram, m, inverse, state)
+        _factorise(gram, m, inverse, state, weak)
         for x in range(m):
             if count[x] < n:
                 state[x] = UNKNOWN
@@ -81,7 +82,7 @@ def fit_blocks(bands, clear, basis, even, products, change, zero_is_nodata, out,
                 state[x] = SOLVED
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fit_rest(values, masks, first, basis, zero_is_nodata, lost, state, out):
     """Fit one band of the pixels that the rows could not serve, each alone."""
     for x in range(state.size):
@@ -91,7 +92,7 @@ def _fit_rest(values, masks, first, basis, zero_is_nodata, lost, state, out):
                 state[x] = RIDGED
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_up_masks(masks, m, products, group, gram):
     """Gram matrices, lower triangles row by row: sums over the clear dates of products of the basis."""
     gram[:, :m] = 0
@@ -101,7 +102,7 @@ def _add_up_masks(masks, m, products, group, gram):
         _add_up(group, m, products[:, t : t + GROUP], gram)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_up_values(values, masks, first, last, even, group, right, zero_is_nodata, lost):
     """Right-hand sides: sums over the clear dates of value times basis."""
     m = last - first
@@ -115,7 +116,7 @@ def _add_up_values(values, masks, first, last, even, group, right, zero_is_nodat
         _add_up(group, m, even[:, t : t + GROUP], right)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_up(group, m, table, total):
     """Add four dates to the sums, two or three sums at a time."""
     a, b, c, d = group[0, :m], group[1, :m], group[2, :m], group[3, :m]
@@ -133,8 +134,8 @@ def _add_up(group, m, table, total):
             k += 2
 
 
-@njit(nogil=True, cache=True)
-def _factorise(gram, m, inverse, state):
+@compiled
+def _factorise(gram, m, inverse, state, weak):
     """Cholesky factors in place of the Gram matrices; ``inverse`` holds one over their diagonals."""
     for i in range(inverse.shape[0]):
         for j in range(i + 1):
@@ -144,12 +145,12 @@ def _factorise(gram, m, inverse, state):
             for k in range(j):
                 subtract_product(here, gram[i * (i + 1) // 2 + k, :m], gram[j * (j + 1) // 2 + k, :m])
             if i == j:
-                invert_root(here, inverse[i, :m], state)
+                invert_root(here, inverse[i, :m], state, weak)
             else:
                 multiply(here, inverse[j, :m])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _solve(gram, inverse, right, m):
     n = inverse.shape[0]
     for i in range(n):
@@ -162,7 +163,7 @@ def _solve(gram, inverse, right, m):
         multiply(right[i, :m], inverse[i, :m])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _carry_back(right, change, i, m, target):
     """One coefficient of the harmonic basis out of those of the orthonormal one."""
     total = right[i, :m]  # in place: coefficients before this one do not need it
@@ -172,7 +173,7 @@ def _carry_back(right, change, i, m, target):
     write(total, target)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fit_alone(values, masks, first, x, basis, zero_is_nodata, out):
     """Fit one band of one pixel on its own dates in float64; returns whether it took a ridge."""
     n = basis.shape[1]
@@ -198,7 +199,7 @@ def _fit_alone(values, masks, first, x, basis, zero_is_nodata, out):
     return ridged
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _is_singular(gram):
     n = gram.shape[0]
     factor = np.zeros((n, n))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from toolkit.kernels.compiled import compiled
 from toolkit.kernels.stacks import Mask, Windows, check_windows, flags
 
 BLOCK_PIXELS = 16384
@@ -46,7 +46,7 @@ def longest_gap(observed: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _count_blocks(clear, starts, stops, out):
     for first in range(0, out.shape[1], BLOCK_PIXELS):
         last = min(first + BLOCK_PIXELS, out.shape[1])
@@ -55,7 +55,7 @@ def _count_blocks(clear, starts, stops, out):
                 _count(clear[t, first:last], out[w, first:last])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _gap_blocks(observed, out):
     width = min(BLOCK_PIXELS, out.size)
     run = np.empty(width, np.uint8)
@@ -67,14 +67,14 @@ def _gap_blocks(observed, out):
             _keep_largest(run[: last - first], out[first:last])
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _count(clear, count):
     for x in range(count.size):
         c = count[x]
         count[x] = c + np.uint8((clear[x] != 0) & (c < 255))
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _lengthen(observed, run):
     for x in range(run.size):
         r = run[x]
@@ -82,7 +82,7 @@ def _lengthen(observed, run):
         run[x] = np.uint8(0) if observed[x] != 0 else longer
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _keep_largest(run, longest):
     for x in range(run.size):
         longest[x] = max(longest[x], run[x])

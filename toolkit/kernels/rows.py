@@ -8,12 +8,11 @@ date after the other: a date that counts nowhere adds zeros and changes no bit.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
-WEAK = 1 / 32
-"""A pivot below this share of its diagonal element is not trusted to float32: that pixel is fitted alone,
-in float64."""
+from toolkit.kernels.compiled import compiled
+
 UNKNOWN, SOLVED, RIDGED, ALONE = 0, 1, 2, 3
 """How a pixel is solved: too few observations, plain least squares, a ridge in one band or more; and while
 a block is solved: to be fitted alone."""
@@ -31,7 +30,7 @@ def _counted_compiled(value, mask):  # noqa: ARG001  # its type does not matter
     return lambda value, mask: value if mask != 0 else np.float32(0)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def note_clear(clear, mask, count):
     """All bits where clear, else none; and count the clear dates."""
     for x in range(mask.size):
@@ -40,14 +39,14 @@ def note_clear(clear, mask, count):
         count[x] += np.uint16(usable)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def ones(mask, row):
     """1 where the mask is set, else 0."""
     for x in range(row.size):
         row[x] = np.float32(np.int32(mask[x] & np.uint16(1)))
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def clear_values(value, mask, zero_is_nodata, row, lost):
     """Values where the mask is set, else 0; and where a value that counts is nodata."""
     suspect = np.uint16(65535) if zero_is_nodata else np.uint16(0)
@@ -58,7 +57,7 @@ def clear_values(value, mask, zero_is_nodata, row, lost):
         lost[x] |= k & suspect if v == 0 else np.uint16(0)
 
 
-@njit(nogil=True, cache=True, inline="never", fastmath={"contract"})
+@compiled(inline="never", fastmath={"contract"})
 def add_one(total, a, b, c, d, p):
     """Add four rows, each times its weight, to a sum."""
     p0, p1, p2, p3 = p[0], p[1], p[2], p[3]
@@ -71,7 +70,7 @@ def add_one(total, a, b, c, d, p):
         total[x] = s
 
 
-@njit(nogil=True, cache=True, inline="never", fastmath={"contract"})
+@compiled(inline="never", fastmath={"contract"})
 def add_two(total_p, total_q, a, b, c, d, table):
     """Add four rows to two sums, with the weights of two rows of the table."""
     p0, p1, p2, p3 = table[0, 0], table[0, 1], table[0, 2], table[0, 3]
@@ -91,7 +90,7 @@ def add_two(total_p, total_q, a, b, c, d, table):
         total_q[x] = t
 
 
-@njit(nogil=True, cache=True, inline="never", fastmath={"contract"})
+@compiled(inline="never", fastmath={"contract"})
 def add_three(total_p, total_q, total_r, a, b, c, d, table):
     """Add four rows to three sums, with the weights of three rows of the table."""
     p0, p1, p2, p3 = table[0, 0], table[0, 1], table[0, 2], table[0, 3]
@@ -117,46 +116,46 @@ def add_three(total_p, total_q, total_r, a, b, c, d, table):
         total_r[x] = u
 
 
-@njit(nogil=True, cache=True, inline="never", fastmath={"contract"})
+@compiled(inline="never", fastmath={"contract"})
 def subtract_product(target, a, b):
     """Take the product of two rows away from a third."""
     for x in range(target.size):
         target[x] -= a[x] * b[x]
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def multiply(target, a):
     """Multiply a row by another."""
     for x in range(target.size):
         target[x] *= a[x]
 
 
-@njit(nogil=True, cache=True, inline="never")
-def invert_root(pivot, diagonal, state):
+@compiled(inline="never")
+def invert_root(pivot, diagonal, state, weak):
     """``diagonal`` holds the element of the Gram matrix, and then one over the root of the pivot."""
     for x in range(pivot.size):
         s = pivot[x]
-        least = diagonal[x] * np.float32(WEAK)
+        least = diagonal[x] * weak
         k = state[x]
         state[x] = np.uint8(ALONE) if s <= least else k
         diagonal[x] = np.float32(1) / np.sqrt(max(s, least, np.float32(1e-30)))
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def multiply_by(row, weight):
     """Multiply a row by a number."""
     for x in range(row.size):
         row[x] *= weight
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def add_scaled(target, row, weight):
     """Add a row times a number to another."""
     for x in range(target.size):
         target[x] += row[x] * weight
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def write(row, target):
     """Copy a row into one of another type."""
     for x in range(target.size):

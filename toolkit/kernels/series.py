@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from toolkit.kernels.compiled import compiled
 from toolkit.kernels.fill import fill_rows
 from toolkit.kernels.median import median_row
 from toolkit.kernels.networks import middle_networks
@@ -119,7 +119,7 @@ def _run(
     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _cube_blocks(values, clear, starts, stops, steps, offsets, scale, fill, out):
     pixels = values.shape[1]
     rows, spare, median, room = _room(starts, stops, pixels)
@@ -133,7 +133,7 @@ def _cube_blocks(values, clear, starts, stops, steps, offsets, scale, fill, out)
             _filled(median, last - first, fill == PERIODIC, room, out, first)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _series_blocks(values, clear, starts, stops, steps, offsets, scale, fill, out):
     pixels = values.shape[1]
     rows, spare, median, room = _room(starts, stops, pixels)
@@ -148,7 +148,7 @@ def _series_blocks(values, clear, starts, stops, steps, offsets, scale, fill, ou
             _turn(whole, last - first, out[first:last])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _room(starts, stops, pixels):
     """Room for the rows of a window and for those of all steps."""
     longest = 2
@@ -162,7 +162,7 @@ def _room(starts, stops, pixels):
     return rows, spare, median, room
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _medians(values, clear, starts, stops, first, last, steps, offsets, rows, spare, scale, median):
     m = last - first
     for w in range(starts.size):
@@ -184,20 +184,20 @@ def _medians(values, clear, starts, stops, first, last, steps, offsets, rows, sp
         _multiply(target, scale)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _filled(median, m, periodic, room, out, target):
     before = np.empty(m, np.float32)
     behind = np.empty(m, np.float32)
     fill_rows(median, 0, m, periodic, room[0], room[1], before, behind, out, target)
 
 
-@njit(nogil=True, cache=True, inline="never")
+@compiled(inline="never")
 def _multiply(row, scale):
     for x in range(row.size):
         row[x] *= scale
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _turn(rows, m, out):
     """Write steps by pixels as pixels by steps, a strip of pixels at a time."""
     for start in range(0, m, STRIP):

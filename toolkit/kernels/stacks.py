@@ -45,13 +45,20 @@ def check_out(out: Numbers | None, shape: tuple[int, ...], allowed: tuple[type[n
     """
     if out is None:
         return np.empty(shape, allowed[0])
-    if out.dtype not in allowed or out.shape != shape or not out.flags.c_contiguous:
+    if out.dtype not in allowed or out.shape != shape or not (out.flags.c_contiguous and out.flags.writeable):
         names = " or ".join(np.dtype(kind).name for kind in allowed)
-        msg = f"out must be {names} {shape} in C order, got {out.dtype} {out.shape}."
+        msg = f"out must be {names} {shape} in C order and writeable, got {out.dtype} {out.shape}."
         raise ValueError(msg)
     return out
 
 
 def flags(clear: Mask) -> npt.NDArray[np.uint8]:
-    """Return a mask as the bytes that kernels read."""
+    """Return a mask as the bytes that kernels read.
+
+    Raises:
+        ValueError: it is not bool.
+    """
+    if clear.dtype != np.bool_:
+        msg = f"A mask must be bool, got {clear.dtype}."
+        raise ValueError(msg)
     return np.ascontiguousarray(clear).view(np.uint8)
