@@ -19,6 +19,7 @@ from .cubes.harmonics import fit_harmonics as fit_harmonics
 from .cubes.harmonics import harmonic_curve as harmonic_curve
 from .cubes.harmonics import harmonic_residual as harmonic_residual
 from .cubes.recipe import FeatureRecipe as FeatureRecipe
+from .cubes.tile import tile_features as tile_features
 from .learn.accuracy import assess as assess
 from .learn.accuracy import split_fields as split_fields
 from .learn.checkpoint import Checkpoint as Checkpoint
@@ -38,4 +39,5 @@ from .legend import Legend as Legend
 from .maps.geotiff import write_crop_map as write_crop_map
 from .scenes.radiometry import radiometric_offset as radiometric_offset
 from .scenes.sentinel2 import load_scenes as load_scenes
+from .scenes.tile import open_tile as open_tile
 from .simulate.scenes import simulate_scenes as simulate_scenes

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
 from toolkit.area.aoi import AOI, read_aoi
-from toolkit.area.grid import inside, output_geobox, tiles
+from toolkit.area.grid import Lattice, inside, output_geobox, tiles
 from toolkit.errors import AreaError, InputError
 
 AREA = AOI(box(4.0, 50.0, 4.02, 50.01))
@@ -99,3 +101,28 @@ def test_tiny_tiles_are_refused():
 def test_grids_that_would_miscount_hectares_are_refused(crs, message):
     with pytest.raises(InputError, match=message):
         output_geobox(AREA, crs=crs)
+
+
+@given(
+    st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    st.integers(16, 300),
+    st.tuples(st.integers(-500, 500), st.integers(-500, 500)),
+    st.tuples(st.sampled_from([16, 32, 100, 128]), st.sampled_from([16, 64, 128])),
+)
+def test_tiles_cover_the_grid_once_and_never_cut_across_blocks(shape, size, origin, block_shape):
+    (height, width), (y, x), (tall, wide) = shape, origin, block_shape
+    geobox = GeoBox((height, width), Affine(10, 0, 600000, 0, -10, 5600000), "EPSG:32631")
+    lattice = Lattice(y, x, tall, wide)
+    covered = np.zeros((height, width), int)
+    for tile in tiles(geobox, size=size, lattice=lattice):
+        covered[tile.y, tile.x] += 1
+        assert tile.geobox.shape.yx == covered[tile.y, tile.x].shape
+        for part, start, block in ((tile.y, y, tall), (tile.x, x, wide)):
+            first, last = (part.start - start) // block, (part.stop - 1 - start) // block
+            whole_blocks = all(
+                (edge - start) % block == 0 or edge in (0, height if part is tile.y else width)
+                for edge in (part.start, part.stop)
+            )
+            assert first == last or whole_blocks
+            assert part.stop - part.start <= size
+    assert (covered == 1).all()

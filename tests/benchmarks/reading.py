@@ -23,10 +23,11 @@ from tests.benchmarks.stacks import Array
 from tests.benchmarks.threads import CORES
 from tests.benchmarks.timing import Settings, time_in_turns, timed
 from toolkit.catalog.guard import GDAL_OPTIONS
-from toolkit.scenes.tile import LOCAL_THREADS, READ_THREADS, open_tile
+from toolkit.scenes.threads import LOCAL_THREADS, READ_THREADS
+from toolkit.scenes.tile import open_tile
 
 Call = Callable[[], Mapping[str, Array]]
-SIDE, DATES, DATES_FAR = 1024, 73, 12
+SIDE, DATES, DATES_FAR = 1024, 73, 24
 PAUSE = 0.05
 
 OURS = "ours"
@@ -40,7 +41,7 @@ ODC_256 = f"odc-stac, Dask, chunks of 256, {CORES} threads"
 def ours(items: list[pystac.Item], geobox: GeoBox) -> Call:
     def call() -> Mapping[str, Array]:
         tile = open_tile(items, geobox)
-        return {band: tile.read(band) for band in BANDS}
+        return dict(tile.stacks(BANDS))
 
     return call
 
@@ -102,7 +103,7 @@ def far(items: list[pystac.Item], geobox: GeoBox) -> dict[str, Call]:
 
 def sections(settings: Settings) -> Iterator[Section]:
     """Time both and count what ours read."""
-    side, rounds = max(settings.side(SIDE), 64), min(settings.rounds, 3)
+    side, rounds = max(settings.side(SIDE), 64), min(settings.rounds, 2)
     dates = max(DATES // settings.shrink, 2)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

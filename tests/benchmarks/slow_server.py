@@ -20,13 +20,16 @@ class SlowRanges(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:  # the name the server calls
         time.sleep(self.pause)
-        content = memoryview(Path(self.translate_path(self.path)).read_bytes())
+        path = Path(self.translate_path(self.path))
+        size = path.stat().st_size
         wanted = self.headers.get("Range")
         first, _, last = (wanted or "bytes=0-").removeprefix("bytes=").partition("-")
-        part = content[int(first) : int(last) + 1 if last else None]
+        with path.open("rb") as file:
+            file.seek(int(first))
+            part = file.read((int(last) + 1 if last else size) - int(first))
         self.send_response(206 if wanted else 200)
         if wanted:
-            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{size}")
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         self.wfile.write(part)

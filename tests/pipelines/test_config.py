@@ -8,11 +8,18 @@ import yaml
 from click.testing import CliRunner
 
 from pipelines.cli import cropglobe
-from pipelines.config import MapRequest, SamplesRequest, SearchRequest, SimulateRequest, TrainRequest
+from pipelines.config import (
+    FeaturesRequest,
+    MapRequest,
+    SamplesRequest,
+    SearchRequest,
+    SimulateRequest,
+    TrainRequest,
+)
 from pipelines.options import request_options
 from toolkit.errors import InputError
 
-REQUESTS = (SearchRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest)
+REQUESTS = (SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest)
 
 
 def test_options_win_over_the_file(tmp_path):

@@ -69,9 +69,8 @@ def _series(tile: TileScenes, recipe: FeatureRecipe, season: Season) -> xr.DataA
     clear = pixels(tile.clear)
     series = np.empty((height * width, len(recipe.bands), season.n_steps), np.float32)
     scale, fill = SENSORS[recipe.sensor].scale, FILL_CODES[recipe.fill]
-    for k, band in enumerate(recipe.bands):
-        stack = pixels(tile.read(band))
-        filled_series(stack, clear, starts, stops, scale=scale, fill=fill, out=series[:, k])
+    for k, (_, stack) in enumerate(tile.stacks(recipe.bands)):
+        filled_series(pixels(stack), clear, starts, stops, scale=scale, fill=fill, out=series[:, k])
     counts = count_clear(clear, starts, stops).reshape(-1, height, width)
     features = xr.DataArray(
         series.reshape(height, width, len(recipe.bands), season.n_steps),
@@ -94,7 +93,8 @@ def _curves(tile: TileScenes, recipe: FeatureRecipe, season: Season) -> xr.DataA
     """Harmonic coefficients ``(feature, y, x)``, each band fitted by itself: the mask says all they share."""
     clear, when, scale = tile.clear, season_years(tile.time, season), SENSORS[recipe.sensor].scale
     fits = [
-        fit_block([tile.read(band)], clear, **when, order=recipe.order, scale=scale) for band in recipe.bands
+        fit_block([stack], clear, **when, order=recipe.order, scale=scale)
+        for _, stack in tile.stacks(recipe.bands)
     ]
     curves: npt.NDArray[np.float32] = np.concatenate([fit[:, :-1] for fit in fits])
     states = np.array([fit[0, -1] for fit in fits])

@@ -11,7 +11,7 @@ from toolkit.kernels.networks import sorting_networks
 from toolkit.kernels.stacks import Mask, Numbers, Windows, check_out, check_stack, flags
 
 BLOCK_PIXELS = 4096
-"""Pixels per block, as in :mod:`toolkit.kernels.median`."""
+"""Pixels per block: long runs of memory, few rows in the cache."""
 
 ALLOWED = (np.float32, np.uint16)
 

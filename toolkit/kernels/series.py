@@ -186,8 +186,8 @@ def _medians(values, clear, starts, stops, first, last, steps, offsets, rows, sp
 
 @compiled
 def _filled(median, m, periodic, room, out, target):
-    before = np.empty(m, np.float32)
-    behind = np.empty(m, np.float32)
+    before = np.empty((2, m), np.float32)
+    behind = np.empty((2, m), np.float32)
     fill_rows(median, 0, m, periodic, room[0], room[1], before, behind, out, target)
 
 

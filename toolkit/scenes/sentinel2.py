@@ -66,7 +66,7 @@ def _as_dataset(tile: TileScenes, bands: Sequence[str]) -> xr.Dataset:
     """Read all bands of a tile."""
     dims = ("time", "y", "x")
     scenes = xr.Dataset(
-        {band: (dims, tile.read(band, clear_only=False)) for band in bands},
+        {band: (dims, stack) for band, stack in tile.stacks(bands, clear_only=False)},
         coords={**xr_coords(tile.geobox), "time": tile.time, "item": ("time", tile.names)},
         attrs={"sensor": SENSOR.name, "simulated": int(tile.simulated)},
     )

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pystac
-import rasterio
 from odc.geo.geobox import GeoBox
 
 from toolkit.area.grid import Lattice
-from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.items import is_simulated
 from toolkit.errors import BandError, NoItemsError
 from toolkit.scenes.blocks import BlockCache, Mask, Pixels, block_place, read_on_grid
@@ -25,18 +21,13 @@ from toolkit.scenes.counts import ReadCounts, ReadLog
 from toolkit.scenes.granules import Granule, degrees, granule, passes
 from toolkit.scenes.radiometry import DARKEST
 from toolkit.scenes.sensors import SENSORS, resolve_bands
+from toolkit.scenes.threads import READ_THREADS, in_threads
 
 SENSOR = SENSORS["sentinel-2"]
-READ_THREADS = 32
-"""Threads that wait for a server, more than cores: at 50 ms a request, 16 took 1.6 times as long as 32."""
-LOCAL_THREADS = os.cpu_count() or 1
-"""Threads that read from a disk: there decoding is all the time, and 32 threads took 2 to 4 times as long."""
-
+LATTICE_TRIES = 3
+"""Scenes that are asked for their blocks; if none of them nests in the output grid, few others will."""
 LARGEST_BLOCK = 4096
 """Blocks beyond this edge, in output pixels, are no tiles but strips."""
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -103,20 +94,47 @@ class TileScenes:
         Raises:
             RemoteError: a scene cannot be read; names the file.
         """
-        out = np.zeros((len(self.overpasses), *self.geobox.shape.yx), np.uint16)
+        ((_, stack),) = self.stacks([band], clear_only=clear_only)
+        return stack
 
-        def fill(k: int) -> None:
-            for number, part in enumerate(self.overpasses[k]):
-                wanted = self.quality[k].wanted(number, clear_only=clear_only)
-                if wanted is not None and not wanted.any():
-                    continue
-                pixels, counts = read_on_grid(part.files[band], self.geobox, wanted=wanted, cache=self.cache)
-                self.log.add(counts)
-                only = self.quality[k].chosen is None
-                np.copyto(out[k], _without_offset(pixels, part.offset), where=True if only else wanted)
+    def stacks(
+        self, bands: Sequence[str], *, clear_only: bool = True
+    ) -> Iterator[tuple[str, npt.NDArray[np.uint16]]]:
+        """Read bands one after the other; of few remote scenes, several at once, so that all threads wait.
 
-        in_threads(fill, range(len(self.overpasses)), remote=is_remote(self.overpasses))
-        return out
+        Args:
+            bands: bands that :func:`open_tile` was asked for.
+            clear_only: as in :meth:`read`.
+
+        Yields:
+            Band, and what :meth:`read` gives of it.
+
+        Raises:
+            RemoteError: a scene cannot be read; names the file.
+        """
+        remote = is_remote(self.overpasses)
+        together = -(-2 * READ_THREADS // max(1, len(self.overpasses))) if remote else 1
+        for first in range(0, len(bands), together):
+            group = bands[first : first + together]
+            stacks = [np.zeros((len(self.overpasses), *self.geobox.shape.yx), np.uint16) for _ in group]
+            jobs = [
+                partial(self._fill, stack[k], k, band, clear_only=clear_only)
+                for band, stack in zip(group, stacks, strict=True)
+                for k in range(len(self.overpasses))
+            ]
+            in_threads(lambda job: job(), jobs, remote=remote)
+            yield from zip(group, stacks, strict=True)
+
+    def _fill(self, out: Pixels, k: int, band: str, *, clear_only: bool) -> None:
+        """Read one band of one overpass."""
+        for number, part in enumerate(self.overpasses[k]):
+            wanted = self.quality[k].wanted(number, clear_only=clear_only)
+            if wanted is not None and not wanted.any():
+                continue
+            pixels, counts = read_on_grid(part.files[band], self.geobox, wanted=wanted, cache=self.cache)
+            self.log.add(counts)
+            only = self.quality[k].chosen is None
+            np.copyto(out, _without_offset(pixels, part.offset), where=True if only else wanted)
 
 
 def open_tile(
@@ -184,7 +202,8 @@ def block_lattice(items: Iterable[pystac.Item], geobox: GeoBox, bands: Sequence[
     Raises:
         RemoteError: a file cannot be read; names it.
     """
-    for item in in_order(items, bands):
+    near = sorted(in_order(items, bands), key=lambda item: not _has_crs_of(item, geobox))
+    for item in near[:LATTICE_TRIES]:
         files = [item.assets[band].href for band in (*bands, SENSOR.quality)]
         found = in_threads(partial(block_place, geobox=geobox), files, remote="://" in files[0])
         placed = [place for place in found if place is not None]
@@ -192,6 +211,11 @@ def block_lattice(items: Iterable[pystac.Item], geobox: GeoBox, bands: Sequence[
             largest = max(placed, key=lambda place: place.height * place.width)
             return largest if max(largest.height, largest.width) <= LARGEST_BLOCK else None
     return None
+
+
+def _has_crs_of(item: pystac.Item, geobox: GeoBox) -> bool:
+    code = item.properties.get("proj:code") or f"EPSG:{item.properties.get('proj:epsg')}"
+    return geobox.crs is not None and code == f"EPSG:{geobox.crs.epsg}"
 
 
 def in_order(items: Iterable[pystac.Item], bands: Sequence[str]) -> list[pystac.Item]:
@@ -235,23 +259,6 @@ def choose(clear: Sequence[Any], valid: Sequence[Any]) -> Any:
 def is_remote(overpasses: Sequence[Sequence[Granule]]) -> bool:
     """Whether scenes lie on a server, where reading is waiting."""
     return any("://" in uri for granules in overpasses for part in granules for uri in part.files.values())
-
-
-def in_threads(function: Callable[[Job], Result], jobs: Iterable[Job], *, remote: bool) -> list[Result]:
-    """Run reads in threads, under the GDAL settings of all reads.
-
-    Args:
-        function: what reads.
-        jobs: its argument, one after the other.
-        remote: whether reading is waiting for a server, for which threads beyond the cores are there.
-    """
-
-    def run(job: Job) -> Result:
-        with rasterio.Env(**GDAL_OPTIONS):
-            return function(job)
-
-    with ThreadPoolExecutor(READ_THREADS if remote else LOCAL_THREADS) as pool:
-        return list(pool.map(run, jobs))
 
 
 def _quality(
