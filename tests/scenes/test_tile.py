@@ -1,6 +1,6 @@
 """Scenes of a tile: quality first, nothing read that is not clear, one granule per place and date."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ def test_blocks_read_of_real_scenes_equal_an_oracle(shared_data):
 
     folder = shared_data / "flanders_2019"
     aoi = read_aoi(folder / "aoi.geojson")
-    year = Windows(((datetime(2018, 8, 1).date(), datetime(2019, 12, 31).date()),))  # noqa: DTZ001  # days
+    year = Windows(((date(2018, 8, 1), date(2019, 12, 31)),))
     items = list(search_items(folder / "catalog.json", aoi, year).items)
     assert len(items) == 72
     tile = open_tile(items, output_geobox(aoi))

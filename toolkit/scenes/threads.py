@@ -12,9 +12,11 @@ import rasterio
 from toolkit.catalog.guard import GDAL_OPTIONS
 
 READ_THREADS = 32
-"""Threads that wait for a server, more than cores: at 50 ms a request, 16 took 1.6 times as long as 32."""
+"""Threads that wait for a server, more than cores: in trials at 50 ms a request, 16 took
+1.6 times as long as 32."""
 LOCAL_THREADS = os.cpu_count() or 1
-"""Threads that read from a disk: there decoding is all the time, and 32 threads took 2 to 4 times as long."""
+"""Threads that read from a disk: there decoding is all the time, and on two cores, 32 threads took
+about twice as long."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
