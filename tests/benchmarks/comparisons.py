@@ -88,8 +88,14 @@ COMPARISONS: dict[str, Comparison] = {
                 over=harmonic_methods.OURS,
                 at_least=10,
             ),
+            Target(
+                what="numpy normal equations in float64 from the same input, x ours",
+                time_of=(harmonic_methods.NORMAL_EQUATIONS_FLOAT64,),
+                over=harmonic_methods.OURS,
+                at_least=10,
+            ),
         ),
-        note=f"{MASK_BESIDE} The normal equations are in float32 and get values with zeros for clouds.",
+        note=f"{MASK_BESIDE} The first normal equations are in float32 and get values with zeros for clouds.",
     ),
     "fill-held": Comparison(
         title="Linear gap filling, 43 steps, 42 % missing, ends held",

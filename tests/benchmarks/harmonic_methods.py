@@ -17,6 +17,7 @@ ORDER = 2
 OURS = "ours"
 NORMAL_EQUATIONS = "numpy normal equations (BLAS + linalg.solve)"
 NORMAL_EQUATIONS_THREADS = "numpy normal equations, our threads"
+NORMAL_EQUATIONS_FLOAT64 = "numpy normal equations, float64 from our input"
 
 
 def ours(stack: Stack) -> Call:
@@ -47,6 +48,18 @@ def normal_equations_in_threads(stack: Stack) -> Call:
     def call() -> list[Array]:
         with threadpool_limits(1, user_api="blas"):
             return on_all_cores(lambda part: part(), calls)
+
+    return call
+
+
+def normal_equations_from_integers(stack: Stack) -> Call:
+    """The same from what ours gets, integers and a mask; numpy's own choice of type for that is float64."""
+    basis = harmonic_basis(stack.years, ORDER)
+
+    def call() -> Array:
+        values = np.where(stack.clear, stack.data, 0.0)
+        gram, right = _sums_by_blas(basis, stack.clear.astype(np.float64), values)
+        return np.linalg.solve(gram, right).transpose(2, 1, 0)
 
     return call
 
@@ -94,6 +107,7 @@ METHODS: Mapping[str, Method] = {
     OURS: Method(prepare=ours),
     NORMAL_EQUATIONS: Method(prepare=normal_equations, side=128, tolerance=0.02),
     NORMAL_EQUATIONS_THREADS: Method(prepare=normal_equations_in_threads, side=128, tolerance=0.02),
+    NORMAL_EQUATIONS_FLOAT64: Method(prepare=normal_equations_from_integers, side=128, tolerance=0.02),
     "numpy normal equations (einsum)": Method(prepare=normal_equations_by_einsum, side=64, tolerance=0.02),
     "numpy.linalg.lstsq per pixel": Method(prepare=lstsq_per_pixel, side=32, tolerance=0.02),
     "xarray apply_ufunc(lstsq, vectorize)": Method(prepare=lstsq_by_apply_ufunc, side=16, tolerance=0.02),
