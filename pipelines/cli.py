@@ -18,6 +18,7 @@ from pipelines.config import (
     TrainRequest,
 )
 from pipelines.options import request_options
+from toolkit.catalog.redaction import redact, redact_logs
 from toolkit.errors import CropglobeError, CropglobeWarning
 
 INCOMPLETE = 3
@@ -37,6 +38,7 @@ def cropglobe(*, verbose: bool) -> None:
     Options may also stand in a YAML file: cropglobe map RUN.yaml --out DIR. Options win over the file.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR)
+    redact_logs()
 
 
 @cropglobe.command()
@@ -46,6 +48,14 @@ def search(request: SearchRequest) -> None:
     from pipelines import search as workflow
 
     _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
+def catalogs() -> None:
+    """List the catalogs known by name, and what they need."""
+    from pipelines import catalogs as table
+
+    _tell(table.lines())
 
 
 @cropglobe.command()
@@ -164,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _fail(message: str, code: int, *, verbose: bool, error: Exception) -> None:
     if verbose:
         logging.getLogger(__name__).error("failed", exc_info=error)
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {redact(message)}", err=True)
     sys.exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -102,7 +103,17 @@ class SearchRequest(Request):
     max_cloud_cover: Annotated[float, Field(ge=0, le=100)] | None = Field(
         None, description="Leave out scenes with more cloud, percent."
     )
+    collection: str | None = Field(None, description="Collection to search; default the catalog's first.")
+    assets: dict[str, str] | None = Field(
+        None, description="Band -> asset key, where a catalog has names of its own (B02=blue_band)."
+    )
     allow_hosts: tuple[str, ...] = Field((), description="Further hosts that may be read.")
+
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """Hosts that the user named: these may lie in a private network."""
+        host = urlsplit(self.catalog).hostname if "://" in self.catalog else None
+        return (*self.allow_hosts, *([host] if host else []))
 
 
 class ScenesRequest(SearchRequest):
@@ -117,6 +128,12 @@ class ScenesRequest(SearchRequest):
         None, description="Local worker processes; default one per core."
     )
     scheduler: str | None = Field(None, description="Address of a Dask scheduler to use instead.")
+    on_error: Literal["skip", "stop"] = Field(
+        "skip", description="A scene that cannot be read: leave it out and say so, or stop."
+    )
+    max_failed: Annotated[float, Field(ge=0, le=100)] = Field(
+        10.0, description="Most scenes that may be left out so before the run stops, percent."
+    )
 
 
 class FeaturesRequest(ScenesRequest):

@@ -16,11 +16,12 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
-from pipelines.folder import digest, prepare, scratch, versions, write_json
+from pipelines.folder import prepare, scratch, versions, write_json
 from pipelines.progress import Progress
 from pipelines.result import CropMap
 from pipelines.search import FoundScenes, find
-from pipelines.tiling import cut_tiles, features_of_tile
+from pipelines.tile_features import FrozenItems, features_of_tile, freeze
+from pipelines.tiling import cut_tiles
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.grid import Tile, inside, output_geobox
 from toolkit.area.season import Season
@@ -46,6 +47,7 @@ from toolkit.maps.tiles import (
     write_tile,
 )
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.failures import Failures
 from toolkit.scenes.sensors import resolve_bands
 
 NOTHING_MAPPED = (
@@ -62,10 +64,8 @@ NO_MODEL = (
 class TileJob:
     """What a worker needs beside the tile; small, as it travels with every task."""
 
-    items: Path
-    """Frozen items of the run."""
-    items_hash: str
-    """sha256 of that file, so that a worker never uses a list it read for an earlier run."""
+    items: FrozenItems
+    """Items of the run."""
     model: Path
     """Folder of the checkpoint."""
     model_hash: str
@@ -76,6 +76,8 @@ class TileJob:
     """Steps of the features."""
     folder: Path
     """Where tiles are stored."""
+    n_items: int
+    """Items of the run."""
 
 
 def run(
@@ -107,13 +109,13 @@ def run(
         tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
         watch.lap("search")
         job = TileJob(
-            items=found.path.resolve(),
-            items_hash=digest(found.path),
+            items=freeze(found.path, found.items, config),
             model=Path(config.model or "").resolve(),
             model_hash=checkpoint.content_hash,
             aoi=aoi,
             season=season,
             folder=work.resolve(),
+            n_items=len(found.items),
         )
         order = cut_tiles(found.items, geobox, checkpoint.recipe, config)
         reports = _make_tiles(order, job, config, client, tell)
@@ -127,6 +129,7 @@ def run(
     watch.lap("join and check")
     if not any(report.mapped for report in reports):
         warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
+    failed = tuple({one.item: one for report in reports for one in report.failed}.values())
     result = CropMap(
         folder=config.out,
         files=files,
@@ -137,7 +140,8 @@ def run(
         reads=sum((report.reads for report in reports), ReadCounts()),
         n_scenes=len(found.items),
         left_out=found.skipped,
-        complete=found.complete,
+        failed=failed,
+        complete=found.complete and not failed,
         attribution=attribution(found.items),
     )
     config.write(config.out / "run.yaml")
@@ -183,10 +187,12 @@ def _make_tiles(
     tell: Progress,
 ) -> list[TileReport]:
     reports: list[TileReport] = []
+    failures = Failures(job.items.most_failed, job.n_items)
     workers = min(config.workers or cores(), len(order))
     with connect(client or config.scheduler, workers=workers) as connected:
         start = time.perf_counter()
         for report in run_tiles(order, partial(make_tile, job=job), client=connected):
+            failures.add(report.failed)
             reports.append(report)
             tell.count("tiles", len(reports), len(order), since=start)
     return reports
@@ -200,7 +206,8 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
         write_tile(outside(within.shape), job.folder, tile)
         return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
     checkpoint = _checkpoint(job.model, job.model_hash)
-    features, reads = features_of_tile(tile, job.items, job.items_hash, checkpoint.recipe, job.season)
+    made = features_of_tile(tile, job.items, checkpoint.recipe, job.season)
+    features = made.features
     seen = observation_layers(features.step_observations)
     features.to_numpy()[~within] = np.nan  # in place: a tile's features are the largest thing in memory
     watch.lap("read and composite")
@@ -212,7 +219,8 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
         name=tile.name,
         seconds=watch.seconds,
         mapped=int((labels.crop > 0).sum()),
-        reads=reads,
+        reads=made.reads,
+        failed=made.failed,
     )
 
 
@@ -274,7 +282,9 @@ def _record(result: CropMap, found: FoundScenes, checkpoint: Checkpoint, geobox:
         },
         "catalog": found.items.extra_fields.get("catalog"),
         "items": [{"id": item.id, "datetime": str(item.datetime)} for item in found.items],
+        "items_found": found.items.extra_fields.get("found"),
         "items_left_out": found.items.extra_fields.get("skipped", {}),
+        "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,
         "accuracy": None if result.accuracy is None else result.accuracy.to_dict(checkpoint.legend),
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},

@@ -14,11 +14,11 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import FeaturesRequest
-from pipelines.folder import digest, prepare, scratch, versions, write_json
+from pipelines.folder import prepare, scratch, versions, write_json
 from pipelines.progress import Progress
 from pipelines.saved_features import SavedFeatures, WrittenTile
 from pipelines.search import FoundScenes, find
-from pipelines.tiling import features_of_tile
+from pipelines.tile_features import FrozenItems, features_of_tile, freeze
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.grid import Tile, inside, output_geobox, tiles
 from toolkit.area.season import Season
@@ -30,6 +30,7 @@ from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import CropglobeWarning
 from toolkit.maps.tiles import Stopwatch, publish, run_tiles
 from toolkit.scenes.clear import ClearSky
+from toolkit.scenes.failures import Failures
 from toolkit.scenes.sensors import resolve_bands
 from toolkit.storage import check_free, make_folder, publish_folder
 
@@ -44,10 +45,8 @@ NOTHING_OBSERVED = (
 class FeaturesJob:
     """What a worker needs beside the tile; small, as it travels with every task."""
 
-    items: Path
-    """Frozen items of the run."""
-    items_hash: str
-    """sha256 of that file, so that a worker never uses a list it read for an earlier run."""
+    items: FrozenItems
+    """Items of the run."""
     recipe: FeatureRecipe
     """How the features are made."""
     season: Season
@@ -56,6 +55,8 @@ class FeaturesJob:
     """Area of interest."""
     store: Path
     """Store to write to."""
+    n_items: int
+    """Items of the run."""
 
 
 def run(
@@ -88,12 +89,12 @@ def run(
         found = find(config, aoi, season, folder=work, bands=recipe.bands)
         tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
         job = FeaturesJob(
-            items=found.path.resolve(),
-            items_hash=digest(found.path),
+            items=freeze(found.path, found.items, config),
             recipe=recipe,
             season=season,
             aoi=aoi,
             store=_empty_store(work.resolve() / STORE, found, recipe, geobox, config.tile_size),
+            n_items=len(found.items),
         )
         order = tuple(tiles(geobox, size=config.tile_size))
         watch.lap("search")
@@ -162,8 +163,10 @@ def _write_tiles(
     order: tuple[Tile, ...], job: FeaturesJob, client: Client, tell: Progress
 ) -> list[WrittenTile]:
     written: list[WrittenTile] = []
+    failures = Failures(job.items.most_failed, job.n_items)
     start = time.perf_counter()
     for tile in run_tiles(order, partial(make_tile, job=job), client=client):
+        failures.add(tile.failed)
         written.append(tile)
         tell.count("tiles", len(written), len(order), since=start)
     return written
@@ -174,12 +177,17 @@ def make_tile(tile: Tile, job: FeaturesJob) -> WrittenTile:
     watch = Stopwatch()
     if not inside(job.aoi, tile.geobox).any():
         return WrittenTile(seconds={}, values=0, observed=0)
-    features, reads = features_of_tile(tile, job.items, job.items_hash, job.recipe, job.season)
+    made = features_of_tile(tile, job.items, job.recipe, job.season)
     watch.lap("read and composite")
-    store.write_region(job.store, features, job.recipe, tile)
+    store.write_region(job.store, made.features, job.recipe, tile)
     watch.lap("write")
-    observed = int(np.isfinite(features.to_numpy()).sum())
-    return WrittenTile(seconds=watch.seconds, values=features.size, observed=observed, reads=reads)
+    return WrittenTile(
+        seconds=watch.seconds,
+        values=made.features.size,
+        observed=int(np.isfinite(made.features.to_numpy()).sum()),
+        reads=made.reads,
+        failed=made.failed,
+    )
 
 
 def _write_cogs(cube: Path, folder: Path, client: Client, tell: Progress) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toolkit.learn.accuracy import Accuracy
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.failures import FailedItem, failed_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class CropMap:
     """Scenes used."""
     left_out: dict[str, int]
     """Reason -> scenes left out by the search."""
+    failed: tuple[FailedItem, ...]
+    """Scenes that could not be read in some tile."""
     complete: bool
     """Whether every scene of the season could be used."""
     attribution: str
@@ -45,7 +48,7 @@ class CropMap:
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items()) or "none"
-        lines += ["", f"{self.n_scenes} scenes used, left out: {reasons}"]
+        lines += ["", f"{self.n_scenes} scenes used, left out: {reasons}", *failed_lines(self.failed)]
         lines += [f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]

@@ -13,10 +13,11 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import SamplesRequest
-from pipelines.folder import digest, prepare
+from pipelines.folder import prepare
 from pipelines.progress import Progress
 from pipelines.search import find
-from pipelines.tiling import cut_tiles, features_of_tile
+from pipelines.tile_features import FrozenItems, features_of_tile, freeze
+from pipelines.tiling import cut_tiles
 from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import Tile, output_geobox
 from toolkit.area.season import Season
@@ -28,6 +29,7 @@ from toolkit.learn.extract import extract_samples
 from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 from toolkit.learn.samples import Samples, join_samples, write_samples
 from toolkit.maps.tiles import run_tiles
+from toolkit.scenes.failures import FailedItem, Failures
 
 SAMPLES_FILE = "samples.zarr"
 RASTER_SUFFIXES = (".tif", ".tiff")
@@ -37,10 +39,8 @@ RASTER_SUFFIXES = (".tif", ".tiff")
 class SamplesJob:
     """What a worker needs beside the tile."""
 
-    items: Path
-    """Frozen items of the run."""
-    items_hash: str
-    """sha256 of that file, so that a worker never uses a list it read for an earlier run."""
+    items: FrozenItems
+    """Items of the run."""
     recipe: FeatureRecipe
     """Full-year recipe of the series."""
     season: Season
@@ -94,8 +94,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
     simulated = any(is_simulated(item) for item in found.items)
     job = SamplesJob(
-        items=found.path.resolve(),
-        items_hash=digest(found.path),
+        items=freeze(found.path, found.items, config),
         recipe=recipe,
         season=year,
         simulated=simulated,
@@ -106,9 +105,11 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         if labels.crop[tile.y, tile.x].any()
     ]
     parts: list[Samples] = []
+    failures = Failures(job.items.most_failed, len(found.items))
     with connect(client or config.scheduler, workers=config.workers) as connected:
         start = time.perf_counter()
-        for part in run_tiles(labelled, partial(sample_tile, job=job), client=connected):
+        for part, failed in run_tiles(labelled, partial(sample_tile, job=job), client=connected):
+            failures.add(failed)
             parts.append(part)
             tell.count("tiles", len(parts), len(labelled), since=start)
     made_from = {
@@ -118,12 +119,13 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         "labels": config.labels.name,
         "cap_per_field": config.cap_per_field,
         "seed": config.seed,
+        "items_failed": {one.item: one.reason for one in failures.items.values()},
     }
     joined = join_samples(parts, same_fields=True)
     samples = replace(joined, provenance={**joined.provenance, **made_from})
     path = write_samples(samples, config.out / SAMPLES_FILE, overwrite=True)
     config.write(config.out / "run.yaml")
-    return SavedSamples(samples=samples, path=path, complete=found.complete)
+    return SavedSamples(samples=samples, path=path, complete=found.complete and not failures.items)
 
 
 def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
@@ -134,8 +136,8 @@ def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
     return rasterize_fields(config.labels, geobox, inner_buffer_m=10.0 if buffer is None else buffer)
 
 
-def sample_tile(place: tuple[Tile, xr.Dataset], job: SamplesJob) -> Samples:
-    """Make the samples of one tile (runs on a worker)."""
+def sample_tile(place: tuple[Tile, xr.Dataset], job: SamplesJob) -> tuple[Samples, tuple[FailedItem, ...]]:
+    """Make the samples of one tile, and tell which scenes failed (runs on a worker)."""
     tile, labels = place
-    features, _reads = features_of_tile(tile, job.items, job.items_hash, job.recipe, job.season)
-    return extract_samples(features, labels, job.recipe, simulated=job.simulated)
+    made = features_of_tile(tile, job.items, job.recipe, job.season)
+    return extract_samples(made.features, labels, job.recipe, simulated=job.simulated), made.failed

@@ -13,6 +13,7 @@ from pipelines.search import FoundScenes
 from toolkit.catalog.items import is_simulated
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.failures import FailedItem, failed_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class WrittenTile:
     """Of these, values that are not NaN."""
     reads: ReadCounts = field(default_factory=ReadCounts)
     """What was read."""
+    failed: tuple[FailedItem, ...] = ()
+    """Scenes that could not be read and were left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,12 @@ class SavedFeatures:
     @property
     def complete(self) -> bool:
         """Whether every scene of the season could be used."""
-        return self.found.complete
+        return self.found.complete and not self.failed
+
+    @property
+    def failed(self) -> tuple[FailedItem, ...]:
+        """Scenes that could not be read in some tile."""
+        return tuple({one.item: one for tile in self.tiles for one in tile.failed}.values())
 
     @property
     def observed(self) -> float:
@@ -91,6 +99,7 @@ class SavedFeatures:
             f"{made}, {height} x {width} pixels in {self.geobox.crs}, {self.n_bytes / 1e6:.1f} MB",
             f"{len(self.tiles)} tiles, {self.n_outside} outside the area; {seen}",
             f"{len(self.found.items)} scenes used, left out: {reasons}",
+            *failed_lines(self.failed),
             f"read: {self.reads.line()}",
             f"seconds: {_seconds(self.seconds)}",
             f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}",
@@ -114,7 +123,9 @@ class SavedFeatures:
             },
             "catalog": items.extra_fields.get("catalog"),
             "items": [{"id": item.id, "datetime": str(item.datetime)} for item in items],
+            "items_found": items.extra_fields.get("found"),
             "items_left_out": items.extra_fields.get("skipped", {}),
+            "items_failed": [asdict(one) for one in self.failed],
             "tiles": {"all": len(self.tiles), "outside_the_area": self.n_outside},
             "observed": round(self.observed, 4),
             "bytes": self.n_bytes,

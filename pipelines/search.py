@@ -12,8 +12,10 @@ from pipelines.config import SearchRequest
 from pipelines.folder import prepare
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.season import Season, season
-from toolkit.catalog.items import read_items, write_items
+from toolkit.catalog.filters import ASSET_MISSING, INVALID
+from toolkit.catalog.saved_items import read_items, write_items
 from toolkit.catalog.search import search_items
+from toolkit.catalog.signing import check_credentials
 
 ITEMS_FILE = "items.json"
 
@@ -37,14 +39,16 @@ class FoundScenes:
     @property
     def complete(self) -> bool:
         """Whether every scene of the season could be used."""
-        return "asset_missing" not in self.skipped
+        return not {ASSET_MISSING, INVALID} & self.skipped.keys()
 
     def lines(self) -> list[str]:
         """A few lines for a terminal."""
         months = Counter(f"{item.datetime:%Y-%m}" for item in self.items if item.datetime)
         left_out = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items()) or "none"
+        found = self.items.extra_fields.get("found", len(self.items))
         return [
-            f"{len(self.items)} scenes, {self.season.start} to {self.season.end}; left out: {left_out}",
+            f"{found} items found, {self.season.start} to {self.season.end}",
+            f"{len(self.items)} scenes used, left out: {left_out}",
             "per month: " + ", ".join(f"{month} {n}" for month, n in sorted(months.items())),
             f"saved in {self.path}",
         ]
@@ -54,7 +58,7 @@ def run(config: SearchRequest) -> FoundScenes:
     """Search the scenes of the default season and save them as ``items.json``."""
     aoi = read_aoi(config.aoi)
     prepare(config.out)
-    return find(config, aoi, season(config.year, aoi=aoi), folder=config.out)
+    return find(config, aoi, season(config.year, aoi=aoi), folder=config.out, reads_pixels=False)
 
 
 def find(
@@ -64,10 +68,17 @@ def find(
     *,
     folder: Path,
     bands: tuple[str, ...] | None = None,
+    reads_pixels: bool = True,
 ) -> FoundScenes:
-    """Read saved items, or search them, and freeze them in a folder."""
+    """Read saved items, or search them, and freeze them in a folder.
+
+    Raises:
+        CredentialsError: pixels will be read, and the catalog needs an account that is not given.
+    """
+    if reads_pixels:
+        check_credentials(config.catalog)
     if config.items is not None:
-        items = read_items(config.items)
+        items = read_items(config.items, allow_hosts=config.named_hosts)
     else:
         items = search_items(
             config.catalog,
@@ -75,6 +86,8 @@ def find(
             when,
             bands=bands,
             max_cloud_cover=config.max_cloud_cover,
+            collection=config.collection,
+            assets=config.assets,
             allow_hosts=config.allow_hosts,
         )
     return FoundScenes(items=items, path=write_items(items, folder / ITEMS_FILE), season=when)

@@ -139,9 +139,11 @@ def normalised(items: list[pystac.Item], folder: Path) -> list[pystac.Item]:
     """Items as a search gives them."""
     from toolkit.catalog.guard import Guard
     from toolkit.catalog.items import band_keys, normalise
+    from toolkit.catalog.profiles import resolve_profile
 
-    guard = Guard(str(folder / "catalog.json"))
-    return [normalise(item, band_keys(item, "sentinel-2"), guard) for item in items]
+    profile = resolve_profile(str(folder / "catalog.json"))
+    guard = Guard(profile.url)
+    return [normalise(item, band_keys(item, profile.asset_keys), profile, guard) for item in items]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ WALLS = {
     "numba": "toolkit/kernels/",
     "torch": "toolkit/learn/",
     "safetensors": "toolkit/learn/",
-    "pystac_client": "toolkit/catalog/search.py",
+    "pystac_client": "toolkit/catalog/",
     "pydantic": "pipelines/config.py",
     "pydantic_core": "pipelines/options.py",
 }

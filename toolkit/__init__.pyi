@@ -6,8 +6,8 @@ from .area.season import Season as Season
 from .area.season import Windows as Windows
 from .area.season import calendar_months as calendar_months
 from .area.season import season as season
-from .catalog.items import read_items as read_items
-from .catalog.items import write_items as write_items
+from .catalog.saved_items import read_items as read_items
+from .catalog.saved_items import write_items as write_items
 from .catalog.search import search_items as search_items
 from .cubes.composite import composite_cube as composite_cube
 from .cubes.composite import median_cube as median_cube

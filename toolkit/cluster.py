@@ -13,6 +13,7 @@ from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
 from toolkit.catalog.guard import GDAL_ENVIRONMENT
+from toolkit.catalog.redaction import redact_logs
 from toolkit.errors import RemoteError
 
 ONE_THREAD = dict.fromkeys(
@@ -63,6 +64,7 @@ def connect(client: Client | str | None = None, *, workers: int | None = None) -
 
 def _quieten() -> None:
     """Keep libraries from printing into the user's terminal."""
+    redact_logs()
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "Dataset has no geotransform")  # of rasterio's own memory datasets

@@ -61,6 +61,39 @@ class RemoteError(CropglobeError):
     exit_code = 6
 
 
+class AssetError(RemoteError):
+    """One file of one item could not be read, also after retries; a run may go on without the item."""
+
+    def __init__(self, message: str, *, reason: str, item: str = "", band: str = "") -> None:
+        """Say what failed.
+
+        Args:
+            message: what was wrong, and what to do.
+            reason: short code, a key of ``items_failed`` in ``run.json``.
+            item: id of the item, if known.
+            band: band or layer, if known.
+        """
+        super().__init__(message)
+        self.reason, self.item, self.band = reason, item, band
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes; plain pickling would lose the keywords."""
+        return _asset_error, (str(self), self.reason, self.item, self.band)
+
+    def of(self, item: str, band: str) -> AssetError:
+        """Return the error with the item and band it belongs to."""
+        message = str(self) if self.item else f"{item} {band}: {self}"
+        return AssetError(message, reason=self.reason, item=item, band=band)
+
+
+def _asset_error(message: str, reason: str, item: str, band: str) -> AssetError:
+    return AssetError(message, reason=reason, item=item, band=band)
+
+
+class CredentialsError(InputError):
+    """A catalog needs an account, and none is given."""
+
+
 class StorageError(CropglobeError):
     """The output cannot be written."""
 

@@ -116,3 +116,11 @@ def test_bow_tie_that_would_change_its_area_is_refused(tmp_path):
 def test_properties_of_polygons_are_kept(tmp_path):
     frame = read_polygons(geojson(tmp_path / "f.geojson", SQUARE, crop="wheat"))
     assert frame.crop.tolist() == ["wheat"]
+
+
+def test_an_area_across_the_antimeridian_is_cut_in_two(tmp_path):
+    path = geojson(tmp_path / "fiji.geojson", box(178, -19, 182, -16))
+    expected = shapely.union_all([box(178, -19, 180, -16), box(-180, -19, -178, -16)])
+    assert read_aoi(path).geometry.equals(expected)
+    assert read_aoi(box(-182, -19, -178, -16)).geometry.equals(expected)
+    assert read_aoi(box(179, -19, 180, -16)).geometry.equals(box(179, -19, 180, -16))

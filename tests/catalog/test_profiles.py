@@ -2,7 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from toolkit.catalog.profiles import ASSET_KEYS, PROFILES, resolve_profile
+from toolkit.catalog.bands import ANY_KEYS, SENSOR_BANDS
+from toolkit.catalog.profiles import PROFILES, resolve_profile
 
 
 def test_each_profile_is_https_named_by_its_key_and_may_read_itself():
@@ -13,9 +14,15 @@ def test_each_profile_is_https_named_by_its_key_and_may_read_itself():
 
 
 def test_no_asset_key_stands_for_two_bands():
-    for bands in ASSET_KEYS.values():
-        keys = [key for names in bands.values() for key in names]
+    for table in (ANY_KEYS, *(profile.asset_keys for profile in PROFILES.values())):
+        keys = [key for names in table.values() for key in names]
         assert len(keys) == len(set(keys))
+
+
+def test_each_profile_names_every_band_of_its_sensors():
+    for profile in PROFILES.values():
+        for sensor in set(profile.sensors) & set(SENSOR_BANDS):
+            assert set(profile.asset_keys) == set(SENSOR_BANDS[sensor])
 
 
 def test_unknown_names_are_taken_as_address_and_may_read_their_own_host():

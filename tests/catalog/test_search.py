@@ -219,12 +219,14 @@ def test_an_acquisition_processed_twice_counts_once_in_its_newest_baseline(tmp_p
         properties = {"s2:datatake_id": f"{take}_N{baseline}", "s2:processing_baseline": baseline}
         return make_scene(tmp_path, name, START, properties={"grid:code": "MGRS-31UES", **properties, **more})
 
-    halves = [twin("half_a", "05.00"), twin("half_b", "05.00")]
+    half = {"s2:nodata_pixel_percentage": 52.0}
+    halves = [twin("half_a", "05.00", **half), twin("half_b", "05.00", **half)]
     other_tile = twin("other", "02.14", **{"grid:code": "MGRS-31UET"})
     catalog = write_catalog(tmp_path, [twin("old", "02.14"), *halves, other_tile])
     found = search_items(catalog, aoi, SEASON)
     assert sorted(item.id for item in found) == ["half_a", "half_b", "other"]
-    assert found.extra_fields["skipped"] == {"older_baseline": ["old"]}
+    assert found.extra_fields["skipped"] == {"older_twin": ["old"]}
+    assert found.extra_fields["found"] == 4
 
 
 def test_more_items_than_can_be_looked_at_stop_the_search(catalog, aoi, monkeypatch):
@@ -236,7 +238,7 @@ def test_more_items_than_can_be_looked_at_stop_the_search(catalog, aoi, monkeypa
 def test_known_catalogs_are_recognised_by_their_address_too():
     from toolkit.catalog.profiles import PROFILES, resolve_profile
 
-    assert resolve_profile(PROFILES["earth-search"].url + "/").collections == ("sentinel-2-l2a",)
+    assert resolve_profile(PROFILES["earth-search"].url + "/").name == "earth-search"
 
 
 class Redirect(StacApi):

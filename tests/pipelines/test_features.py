@@ -22,7 +22,7 @@ from pipelines.config import FeaturesRequest
 from pipelines.options import request_options
 from tests.conftest import GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import fails, geojson
-from toolkit.catalog.items import read_items
+from toolkit.catalog.saved_items import read_items
 from toolkit.cubes.features import build_features, recipe_season
 from toolkit.errors import CropglobeWarning, RemoteError, StorageError
 from toolkit.scenes.clear import ClearSky

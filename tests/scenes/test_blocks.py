@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 from rasterio.transform import from_origin
 
-from tests.scenes.test_http import Ranges
+from tests.scenes.test_http import LOOPBACK, Ranges
 from toolkit.area.grid import Lattice, tiles
 from toolkit.errors import RemoteError
 from toolkit.scenes.blocks import BlockCache, block_place, read_on_grid
@@ -171,7 +171,7 @@ def test_over_http_no_byte_of_a_block_is_fetched_twice(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/a.tif"
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
-            found, counts = read_on_grid(url, grid(0, 0, 1024, 1024), wanted=wanted)
+            found, counts = read_on_grid(url, grid(0, 0, 1024, 1024), wanted=wanted, access=LOOPBACK)
         server.shutdown()
     np.testing.assert_array_equal(found[wanted], pixels[wanted])
     assert (counts.blocks, counts.requests) == (3, 3)

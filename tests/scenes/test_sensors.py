@@ -2,14 +2,14 @@
 
 import pytest
 
-from toolkit.catalog.profiles import ASSET_KEYS
+from toolkit.catalog.bands import SENSOR_BANDS
 from toolkit.errors import BandError, InputError
 from toolkit.scenes.sensors import SENSORS, resolve_bands
 
 
 def test_every_band_of_every_sensor_has_asset_keys():
     for sensor in SENSORS.values():
-        assert {*sensor.bands, sensor.quality} == set(ASSET_KEYS[sensor.name])
+        assert {*sensor.bands, sensor.quality} == set(SENSOR_BANDS[sensor.name])
 
 
 def test_all_bands_by_default_in_the_order_of_the_paper():

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import geopandas as gpd
 import shapely
+from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from toolkit.errors import AreaError, GeometryRepairedWarning
@@ -104,6 +105,8 @@ def read_polygons(path: str | Path) -> gpd.GeoDataFrame:
     frame = frame.set_geometry(shapely.force_2d(frame.geometry.to_numpy()), crs=frame.crs)
     if frame.crs is None:
         frame = frame.set_crs("EPSG:4326")
+    if frame.crs.is_geographic:
+        frame = frame.set_geometry([_split_at_180(shape) for shape in frame.geometry], crs=frame.crs)
     _check_degrees(frame, path)
     frame = frame.to_crs("EPSG:4326")
     repaired = [_repair(shape, str(path)) for shape in frame.geometry]
@@ -135,8 +138,27 @@ def _checked(shape: BaseGeometry, source: str) -> BaseGeometry:
         empty = "an empty " if shape.is_empty else "a "
         msg = f"The area in {source} is {empty}{shape.geom_type}. Give a Polygon or MultiPolygon."
         raise AreaError(msg)
+    shape = _split_at_180(shape)
     _check_bounds(shape.bounds, source)
     return _repair(shape, source)
+
+
+def _split_at_180(shape: BaseGeometry) -> BaseGeometry:
+    """Cut an area that runs over 180 degrees in two, as GeoJSON wants it (RFC 7946, section 3.1.9)."""
+    west, south, east, north = shape.bounds
+    if west >= -180 and east <= 180:
+        return shape
+    if (
+        west < -360
+        or east > 360
+        or east - west > 180
+        or max(abs(south), abs(north)) > 90
+        or not shape.is_valid
+    ):
+        return shape  # no degrees
+    world = shapely.box(-180, -90, 180, 90)
+    turned = [shapely.intersection(affinity.translate(shape, xoff=turn), world) for turn in (-360, 0, 360)]
+    return shapely.union_all([part for part in turned if part.area > 0])
 
 
 def _check_bounds(bounds: Any, source: str) -> None:

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date
 
 import pystac
 
 from toolkit.area.aoi import AOI
 from toolkit.area.season import Season
-from toolkit.catalog.items import band_keys, intersects
-from toolkit.catalog.profiles import ASSET_KEYS, QUALITY_LAYER
+from toolkit.catalog.bands import QUALITY_LAYER, SENSOR_BANDS
+from toolkit.catalog.items import band_keys, intersects, when
+from toolkit.catalog.profiles import CUSTOM, PROFILES, Profile
 from toolkit.errors import BandError, InputError
 
+OUTSIDE_SEASON = "outside_season"
+OUTSIDE_AREA = "outside_area"
+WRONG_COLLECTION = "wrong_collection"
+ASSET_MISSING = "asset_missing"
+TOO_CLOUDY = "too_cloudy"
+DUPLICATE = "duplicate"
+OLDER_TWIN = "older_twin"
+INVALID = "item_invalid"
 
-def check_request(sensor: str, bands: Iterable[str] | None, max_cloud_cover: float | None) -> frozenset[str]:
-    """Return the bands every item must offer."""
-    if sensor not in ASSET_KEYS:
-        msg = f"Sensor {sensor!r} is unknown. Known sensors: {', '.join(ASSET_KEYS)}."
+
+def check_request(
+    profile: Profile, sensor: str, bands: Iterable[str] | None, max_cloud_cover: float | None
+) -> frozenset[str]:
+    """Return the bands every item must offer.
+
+    Args:
+        profile: catalog that will be asked.
+        sensor: sensor.
+        bands: bands beside the quality layer; None for all.
+        max_cloud_cover: percent, or None.
+
+    Raises:
+        InputError: unknown sensor, a catalog without it, or cloud cover outside 0 to 100.
+        BandError: a band the sensor does not have.
+    """
+    if sensor not in SENSOR_BANDS:
+        msg = f"Sensor {sensor!r} is unknown. Known sensors: {', '.join(SENSOR_BANDS)}."
         raise InputError(msg)
-    known = tuple(ASSET_KEYS[sensor])
+    if profile.name != CUSTOM and sensor not in profile.sensors:
+        others = ", ".join(name for name, known in PROFILES.items() if sensor in known.sensors)
+        msg = (
+            f"The catalog {profile.name!r} offers {', '.join(profile.sensors)}, not {sensor}. "
+            f"Catalogs with {sensor}: {others}."
+        )
+        raise InputError(msg)
+    known = SENSOR_BANDS[sensor]
     wanted = known if bands is None else tuple(bands)
     if unknown := [band for band in wanted if band not in known]:
         msg = f"Bands {unknown} are unknown to {sensor}. Known bands: {', '.join(known)}."
@@ -30,30 +59,37 @@ def check_request(sensor: str, bands: Iterable[str] | None, max_cloud_cover: flo
     return frozenset((*wanted, QUALITY_LAYER[sensor]))
 
 
-def unfit(  # one rule a parameter
+def unfit(
     item: pystac.Item,
     aoi: AOI,
     season: Season,
+    *,
     wanted: frozenset[str],
-    sensor: str,
-    max_cloud_cover: float | None,
+    profile: Profile,
 ) -> str | None:
-    """Return why an item is left out, or None."""
-    day = _day(item)
-    if day is None or not season.start <= day <= season.end:
-        return "outside_season"
+    """Return why an item is left out, or None; servers are not trusted to have filtered.
+
+    Args:
+        item: item of a catalog.
+        aoi: area; items must touch it.
+        season: first and last day, UTC.
+        wanted: bands that it must offer.
+        profile: catalog it comes from.
+    """
+    time = when(item)
+    if time is None or not season.start <= time.date() <= season.end:
+        return OUTSIDE_SEASON
     if not intersects(item, aoi.geometry):
-        return "outside_area"
-    if not wanted <= band_keys(item, sensor).keys():
-        return "asset_missing"
-    if max_cloud_cover is not None and float(item.properties.get("eo:cloud_cover") or 0) > max_cloud_cover:
-        return "too_cloudy"
+        return OUTSIDE_AREA
+    if profile.collections and item.collection_id not in (None, profile.collections[0]):
+        return WRONG_COLLECTION
+    if not wanted <= band_keys(item, profile.asset_keys).keys():
+        return ASSET_MISSING
     return None
 
 
-def _day(item: pystac.Item) -> date | None:
-    """Day of an item in UTC; a time without zone is UTC."""
-    when = item.datetime or item.common_metadata.start_datetime
-    if when is None:
-        return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).date()
+def too_cloudy(items: Iterable[pystac.Item], limit: float | None) -> list[str]:
+    """Return the ids of items with more cloud than a limit in percent; those that do not tell are kept."""
+    if limit is None:
+        return []
+    return [item.id for item in items if float(item.properties.get("eo:cloud_cover") or 0) > limit]

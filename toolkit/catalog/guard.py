@@ -6,6 +6,7 @@ catalog's own folder, GDAL's virtual file systems, or hosts nobody agreed to.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from toolkit.errors import UnsafeReferenceError
 GDAL_OPTIONS: Mapping[str, str] = MappingProxyType(
     {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # 3 instead of 13 requests a file
+        # Remote files are read by toolkit/scenes/ranges.py, not by GDAL; should GDAL ever open one, then so:
         "GDAL_HTTP_CONNECTTIMEOUT": "10",
         "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # bytes/s; without it a stalled server hangs for ever
         "GDAL_HTTP_LOW_SPEED_TIME": "20",
@@ -40,7 +42,7 @@ GDAL_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 )
 """Environment variables of our own worker processes."""
 
-REMOTE_SCHEMES = ("https", "http")
+WEB_SCHEMES = ("https", "http")
 MAX_REFERENCE = 4096
 """Longest reference accepted, in characters."""
 
@@ -52,7 +54,11 @@ class Guard:
     root: str
     """URL or local path of the catalog's first document."""
     hosts: frozenset[str] = frozenset()
-    """Hosts that may be read, lower case."""
+    """Hosts that may be read, lower case; ``*.`` stands for any first label."""
+    named_hosts: frozenset[str] = frozenset()
+    """Hosts that the user named; only these may lie in a private network."""
+    buckets: frozenset[str] = frozenset()
+    """Buckets that ``s3://`` references may name."""
 
     @property
     def local(self) -> bool:
@@ -71,12 +77,14 @@ class Guard:
         if len(reference) > MAX_REFERENCE or re.search(r"[\x00-\x1f\x7f\\]", reference):
             self._refuse(reference, "it is too long or holds control characters or backslashes")
         parts = urlsplit(reference)
-        if parts.scheme in REMOTE_SCHEMES:
+        if parts.scheme == "s3" and self.buckets:
+            return self._check_bucket(reference)
+        if parts.scheme in WEB_SCHEMES:
             return self._check_remote(reference)
         if parts.scheme == "file":
             reference = unquote(parts.path)
         elif "://" in reference or re.match(r"^[A-Za-z_0-9]+:", reference):
-            self._refuse(reference, f"the scheme must be one of {', '.join(REMOTE_SCHEMES)}")
+            self._refuse(reference, f"the scheme must be one of {', '.join(WEB_SCHEMES)}")
         return self._check_local(reference)
 
     def _check_remote(self, reference: str) -> str:
@@ -84,13 +92,47 @@ class Guard:
         if parts.username or parts.password or "@" in parts.netloc:
             self._refuse(reference, "user names in URLs are not allowed")
         host = (parts.hostname or "").lower()
-        if host not in self.hosts:
+        if not self._allows(host):
             known = ", ".join(sorted(self.hosts)) or "none"
             self._refuse(
                 reference,
                 f"host {host!r} is not among those allowed ({known}); allow it with allow_hosts",
             )
         return reference
+
+    def _allows(self, host: str) -> bool:
+        return host in self.hosts or f"*.{host.partition('.')[2]}" in self.hosts
+
+    def _check_bucket(self, reference: str) -> str:
+        bucket = urlsplit(reference).netloc
+        if bucket not in self.buckets:
+            self._refuse(reference, f"the bucket must be one of {', '.join(sorted(self.buckets))}")
+        return reference
+
+    def check_address(self, host: str, address: str) -> None:
+        """Refuse a connection into a private network, unless the user named the host.
+
+        Args:
+            host: name that was asked for.
+            address: IP address that answers.
+
+        Raises:
+            UnsafeReferenceError: the address is private, link-local or otherwise not of the internet.
+        """
+        found = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+            found = found.ipv4_mapped
+        host = host.strip("[]").lower()
+        if found.is_global and not found.is_multicast:
+            return
+        # Link-local addresses hold the credentials of cloud machines: a name never leads there.
+        if host in self.named_hosts and (not found.is_link_local or host == str(found)):
+            return
+        self._refuse(
+            host,
+            f"it leads to {address}, an address in a private network; if that is wanted, name the host "
+            "with allow_hosts",
+        )
 
     def _check_local(self, reference: str) -> str:
         if not self.local:

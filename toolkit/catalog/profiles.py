@@ -1,4 +1,4 @@
-"""Public STAC catalogs as a table, and the asset keys of each band.
+"""Public STAC catalogs as a table: where they are, how they want to be asked and read.
 
 Facts were read from recorded responses and the catalogs' documentation; see ``docs/catalogs.md``.
 """
@@ -6,30 +6,62 @@ Facts were read from recorded responses and the catalogs' documentation; see ``d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
-CloudFilter = Literal["query", "none"]
+from toolkit.catalog.bands import ANY_KEYS, CDSE_KEYS, EARTH_SEARCH_KEYS, ESA_KEYS, SENSOR_BANDS, Keys
+from toolkit.errors import BandError, InputError
+
+CloudFilter = Literal["query", "cql2", "none"]
+Signing = Literal["none", "planetary-computer", "earthdata", "cdse"]
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldCover:
+    """ESA WorldCover in a catalog: 10 m land cover, class 40 = cropland."""
+
+    collection: str
+    asset: str
+    hosts: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One catalog: where it is and how it wants to be asked."""
+    """One catalog: where it is, how it wants to be asked, and how its files are read."""
 
     name: str
     """Short name for the command line."""
     url: str
     """Landing page of the API, or path or URL of a static catalog."""
+    sensors: tuple[str, ...] = ("sentinel-2",)
+    """Sensors it offers."""
     collections: tuple[str, ...] = ()
-    """Collections searched, the default first; empty for static catalogs."""
+    """Collections that may be searched, the default first; empty for static catalogs."""
+    asset_keys: Keys = field(default_factory=lambda: ANY_KEYS)
+    """Band -> asset keys."""
     hosts: frozenset[str] = frozenset()
-    """Hosts that pixels and metadata may be read from."""
+    """Hosts that pixels and metadata may be read from, lower case; ``*.`` stands for any first label."""
+    named_hosts: frozenset[str] = frozenset()
+    """Hosts that the user named; only these may lie in a private network."""
     cloud_filter: CloudFilter = "none"
     """How the API filters cloud cover; ``none``: only on our side."""
     page_size: int = 100
     """Items per page."""
+    signing: Signing = "none"
+    """How files are opened to us."""
+    drivers: tuple[str, ...] = ("GTiff",)
+    """GDAL drivers that may open its files: a .tif that is a virtual raster must not read other files."""
+    connections: int = 32
+    """Requests at a time."""
+    worldcover: WorldCover | None = None
+    """Where it offers ESA WorldCover."""
+    credentials: tuple[str, ...] = ()
+    """Environment variables without which its files cannot be read."""
+    notes: str = ""
+    """What users should know."""
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -37,7 +69,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "earth-search": Profile(
             name="earth-search",
             url="https://earth-search.aws.element84.com/v1",
-            collections=("sentinel-2-l2a",),
+            collections=("sentinel-2-l2a", "sentinel-2-c1-l2a", "sentinel-2-pre-c1-l2a"),
+            asset_keys=EARTH_SEARCH_KEYS,
             hosts=frozenset(
                 {
                     "earth-search.aws.element84.com",
@@ -45,55 +78,131 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     "e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com",
                 }
             ),
-            # Earth Search ignores CQL2 filters silently and answers with everything: use query.
+            # A CQL2 filter is ignored silently and everything comes back (115,912,757 matched, recorded).
             cloud_filter="query",
             page_size=100,  # larger pages end in 502
+            notes="No account. COGs. Collection 1 (-c1-) has gaps from 2016 to 2019 and in 2022.",
+        ),
+        "planetary-computer": Profile(
+            name="planetary-computer",
+            url="https://planetarycomputer.microsoft.com/api/stac/v1",
+            collections=("sentinel-2-l2a",),
+            asset_keys=ESA_KEYS,
+            hosts=frozenset({"planetarycomputer.microsoft.com", "sentinel2l2a01.blob.core.windows.net"}),
+            cloud_filter="cql2",
+            page_size=100,  # 250 often exceeds the time limit of the server
+            signing="planetary-computer",
+            worldcover=WorldCover(
+                collection="esa-worldcover",
+                asset="map",
+                hosts=frozenset({"ai4edataeuwest.blob.core.windows.net"}),
+            ),
+            notes="No account; PC_SDK_SUBSCRIPTION_KEY makes signatures last longer. COGs, signed when read.",
+        ),
+        "cdse": Profile(
+            name="cdse",
+            url="https://stac.dataspace.copernicus.eu/v1",
+            collections=("sentinel-2-l2a",),
+            asset_keys=CDSE_KEYS,
+            hosts=frozenset({"stac.dataspace.copernicus.eu", "eodata.dataspace.copernicus.eu"}),
+            cloud_filter="cql2",
+            page_size=100,  # 200 is the most for this collection
+            signing="cdse",
+            drivers=("JP2OpenJPEG",),
+            connections=4,  # the quota of a general user
+            credentials=("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
+            notes="S3 keys of a free account. JPEG 2000, which is read slowly: prefer the others for maps.",
+        ),
+        "lpcloud": Profile(
+            name="lpcloud",
+            url="https://cmr.earthdata.nasa.gov/stac/LPCLOUD",
+            sensors=("emit",),
+            collections=("EMITL2ARFL_002", "EMITL2ARFL_001"),
+            asset_keys=MappingProxyType({}),
+            hosts=frozenset(
+                {
+                    "cmr.earthdata.nasa.gov",
+                    "data.lpdaac.earthdatacloud.nasa.gov",
+                    "urs.earthdata.nasa.gov",
+                    "*.cloudfront.net",  # where the archive sends readers, with a signature
+                }
+            ),
+            cloud_filter="none",  # a filter is an error, and a limit of 0 percent is dropped
+            page_size=100,
+            signing="earthdata",
+            drivers=(),
+            credentials=("EARTHDATA_TOKEN",),
+            notes="EMIT reflectance. A token of a free Earthdata account, terms of LP DAAC accepted once.",
         ),
     }
 )
 """Catalogs known by name."""
 
-ASSET_KEYS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        # Earth Search, plain ESA names (Planetary Computer), CDSE; never by common_name: the three
-        # red-edge bands share one, and B8A is called rededge on Planetary Computer.
-        "sentinel-2": MappingProxyType(
-            {
-                "B02": ("blue", "B02", "B02_10m"),
-                "B03": ("green", "B03", "B03_10m"),
-                "B04": ("red", "B04", "B04_10m"),
-                "B05": ("rededge1", "B05", "B05_20m"),
-                "B06": ("rededge2", "B06", "B06_20m"),
-                "B07": ("rededge3", "B07", "B07_20m"),
-                "B08": ("nir", "B08", "B08_10m"),
-                "B8A": ("nir08", "B8A", "B8A_20m"),
-                "B11": ("swir16", "B11", "B11_20m"),
-                "B12": ("swir22", "B12", "B12_20m"),
-                "SCL": ("scl", "SCL", "SCL_20m"),
-            }
-        ),
+        "catalogue.dataspace.copernicus.eu": "it is the older API of Copernicus Data Space, whose items lack "
+        "what maps need; use --catalog cdse",
     }
 )
-"""Sensor -> band -> asset keys under which catalogs offer it."""
-
-QUALITY_LAYER: Mapping[str, str] = MappingProxyType({"sentinel-2": "SCL"})
-"""Sensor -> layer that tells clear sky; no scene is of use without it."""
+"""Hosts of catalogs that look usable and are not -> why, and what instead."""
 
 
-def resolve_profile(catalog: str, *, allow_hosts: tuple[str, ...] = ()) -> Profile:
+def resolve_profile(
+    catalog: str,
+    *,
+    collection: str | None = None,
+    assets: Mapping[str, str] | None = None,
+    allow_hosts: tuple[str, ...] = (),
+) -> Profile:
     """Return the profile of a catalog.
 
     Args:
         catalog: name in :data:`PROFILES`, URL of a STAC API or static catalog, or local path.
+        collection: collection to search; default the profile's first.
+        assets: band -> asset key, for catalogs with names of their own.
         allow_hosts: further hosts that may be read.
+
+    Raises:
+        InputError: the catalog is known not to work, or has no such collection.
+        BandError: ``assets`` names a band that no sensor has.
     """
-    extra = frozenset(host.lower() for host in allow_hosts)
+    named = frozenset(host.lower() for host in allow_hosts)
+    profile = _known(catalog) or _custom(catalog)
+    if collection is not None:
+        if profile.name != CUSTOM and collection not in profile.collections:
+            known = ", ".join(profile.collections)
+            msg = f"The catalog {profile.name!r} offers no collection {collection!r}. Choose one of: {known}."
+            raise InputError(msg)
+        profile = replace(profile, collections=(collection,))
+    return replace(
+        profile,
+        hosts=profile.hosts | named,
+        named_hosts=profile.named_hosts | named,
+        asset_keys=_with_own_keys(profile.asset_keys, assets or {}),
+    )
+
+
+def _known(catalog: str) -> Profile | None:
+    """Return the profile with this name or address, with its default collection only."""
     for known in PROFILES.values():
         if catalog in (known.name, known.url, f"{known.url}/"):
-            return replace(known, hosts=known.hosts | extra)
-    host = urlsplit(catalog).hostname if "://" in catalog else None
-    return Profile(
-        name="custom",
-        url=catalog,
-        hosts=extra | (frozenset({host}) if host else frozenset()),
-    )
+            return known
+    return None
+
+
+def _custom(catalog: str) -> Profile:
+    host = (urlsplit(catalog).hostname or "").lower() if "://" in catalog else ""
+    if host in REFUSED:
+        msg = f"The catalog {catalog!r} cannot be used: {REFUSED[host]}."
+        raise InputError(msg)
+    hosts = frozenset({host} if host else ())
+    return Profile(name=CUSTOM, url=catalog, hosts=hosts, named_hosts=hosts)
+
+
+def _with_own_keys(keys: Keys, own: Mapping[str, str]) -> Keys:
+    """Put a user's asset keys in the place of ours."""
+    known = {band for bands in SENSOR_BANDS.values() for band in bands}
+    if unknown := sorted(set(own) - known):
+        msg = f"Asset keys are given for {unknown}, which are no bands. Known: {', '.join(sorted(known))}."
+        raise BandError(msg)
+    return MappingProxyType({**keys, **{band: (key,) for band, key in own.items()}}) if own else keys

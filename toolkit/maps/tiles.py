@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ from toolkit.legend import Legend
 from toolkit.maps.geotiff import write_layer
 from toolkit.maps.layers import LAYERS
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.failures import FailedItem
 from toolkit.storage import replacing
 
 TASKS_PER_WORKER = 4
@@ -40,6 +42,8 @@ class TileReport:
     """Pixels that got a class."""
     reads: ReadCounts = field(default_factory=ReadCounts)
     """What was read."""
+    failed: tuple[FailedItem, ...] = ()
+    """Scenes that could not be read and were left out."""
 
 
 class Stopwatch:
@@ -107,7 +111,7 @@ def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
     try:
         return work(tile)
     except CropglobeError as error:
-        failure = type(error)(str(error))
+        failure = copy(error)
     raise failure
 
 

@@ -2,8 +2,8 @@
 
 A block is the least that can be decoded. Where the file's grid nests in the output grid (same CRS,
 pixels one or several output pixels wide, edges that meet), blocks are read as they are and pixels
-repeated; that is what nearest-neighbour resampling gives, without its cost. Other files go through
-odc-loader's reader, nearest neighbour too.
+repeated; that is what nearest-neighbour resampling gives, without its cost. Other files are resampled by
+GDAL, nearest neighbour too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,20 +19,20 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from odc.geo.geobox import GeoBox
-from odc.loader import reader_driver
-from odc.loader.types import RasterLoadParams, RasterSource
 from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from toolkit.area.grid import Lattice
-from toolkit.errors import RemoteError
+from toolkit.catalog.access import LOCAL, Access
+from toolkit.errors import AssetError
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.opening import OpenFile, opened
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-DRIVER = "GTiff"
-"""The GDAL driver that may open scenes: a .tif that is a virtual raster must not read other files."""
 TOLERANCE = 1e-3
 """Part of an output pixel by which grids that nest may miss each other: 1 cm at 10 m."""
 
@@ -88,56 +87,61 @@ class BlockCache:
 
 
 def read_on_grid(
-    uri: str, geobox: GeoBox, *, wanted: Mask | None = None, cache: BlockCache | None = None
+    uri: str,
+    geobox: GeoBox,
+    *,
+    wanted: Mask | None = None,
+    cache: BlockCache | None = None,
+    access: Access = LOCAL,
 ) -> tuple[Pixels, ReadCounts]:
     """Read the first band of a file on an output grid.
 
     Args:
-        uri: path or URL of a GeoTIFF.
+        uri: path or URL.
         geobox: output grid.
         wanted: bool ``(y, x)``, True where pixels are needed; None needs all.
         cache: where blocks are kept that reach beyond the grid, and looked for first.
+        access: how files of its catalog are read.
 
     Returns:
         ``(y, x)`` in the file's type; 0 outside the file and in blocks without a wanted pixel; and counts.
 
     Raises:
-        RemoteError: the file cannot be read; names it.
+        AssetError: the file cannot be read; names it.
+        UnsafeReferenceError: the file may not be read.
     """
-    with _opened(uri) as file:
-        nesting = nesting_of(file, geobox)
+    try:
+        return _read_once(uri, geobox, wanted, cache, access)
+    except AssetError as error:
+        if error.reason != "damaged" or "://" not in uri:
+            raise
+    return _read_once(uri, geobox, wanted, cache, access)  # bytes may have been spoilt on their way
+
+
+def _read_once(
+    uri: str, geobox: GeoBox, wanted: Mask | None, cache: BlockCache | None, access: Access
+) -> tuple[Pixels, ReadCounts]:
+    with opened(uri, access) as file:
+        nesting = nesting_of(file.pixels, geobox)
         if nesting is None:
             counts = ReadCounts(files=1, requests=2, resampled=1)
-            return _resampled(uri, geobox, str(file.dtypes[0])), counts
-        return _read_blocks(file, geobox, nesting, wanted, cache)
+            return _resampled(file.pixels, geobox), counts
+        return _read_blocks(uri, file, geobox, nesting, wanted, cache)
 
 
-def block_place(uri: str, geobox: GeoBox) -> Lattice | None:
+def block_place(uri: str, geobox: GeoBox, access: Access = LOCAL) -> Lattice | None:
     """Return where the blocks of a file lie on an output grid; None if its grid does not nest.
 
     Raises:
-        RemoteError: the file cannot be read; names it.
+        AssetError: the file cannot be read; names it.
+        UnsafeReferenceError: the file may not be read.
     """
-    with _opened(uri) as file:
-        nesting = nesting_of(file, geobox)
+    with opened(uri, access) as file:
+        nesting = nesting_of(file.pixels, geobox)
         if nesting is None:
             return None
-        height, width = file.block_shapes[0]
+        height, width = file.pixels.block_shapes[0]
         return Lattice(nesting.y, nesting.x, height * nesting.factor, width * nesting.factor)
-
-
-@contextmanager
-def _opened(uri: str) -> Iterator[Any]:
-    """Open a file; what goes wrong while it is open names it."""
-    try:
-        with rasterio.open(uri, driver=DRIVER) as file:
-            yield file
-    except (rasterio.errors.RasterioError, OSError) as error:
-        name = uri.partition("?")[0]  # what follows may be a signature
-        failure = RemoteError(f"{name!r} could not be read ({error}). If the file exists, run again.")
-    else:
-        return
-    raise failure  # without its cause: GDAL's errors cannot travel between processes
 
 
 def nesting_of(file: Any, geobox: GeoBox) -> Nesting | None:
@@ -159,30 +163,39 @@ def _same_crs(one: str, other: str) -> bool:
 
 
 def _read_blocks(
-    file: Any, geobox: GeoBox, nesting: Nesting, wanted: Mask | None, cache: BlockCache | None
+    uri: str,
+    file: OpenFile,
+    geobox: GeoBox,
+    nesting: Nesting,
+    wanted: Mask | None,
+    cache: BlockCache | None,
 ) -> tuple[Pixels, ReadCounts]:
     height, width = geobox.shape.yx
-    block_height, block_width = file.block_shapes[0]
-    out = np.zeros((height, width), file.dtypes[0])
-    needed = _needed_blocks(file, nesting, (height, width), wanted)
+    block_height, block_width = file.pixels.block_shapes[0]
+    out = np.zeros((height, width), file.pixels.dtypes[0])
+    needed = _needed_blocks(file.pixels, nesting, (height, width), wanted)
     kept = 0
     for row, column in np.argwhere(needed) if cache is not None else ():
-        block = cache.take((file.name, int(row), int(column))) if cache is not None else None
+        block = cache.take((uri, int(row), int(column))) if cache is not None else None
         if block is not None:
             _place(block, out, nesting, row * block_height, column * block_width)
             needed[row, column] = False
             kept += 1
     requests, compressed = 1, 0
     for run in _runs(needed):
-        rows = run.top * block_height, min(run.bottom * block_height, file.height)
-        columns = run.left * block_width, min(run.right * block_width, file.width)
-        window = Window.from_slices(rows, columns)
-        pixels = file.read(1, window=window)
+        rows = run.top * block_height, min(run.bottom * block_height, file.pixels.height)
+        columns = run.left * block_width, min(run.right * block_width, file.pixels.width)
+        spans = _spans_in_file(file.pixels, run)
+        pixels = file.read(Window.from_slices(rows, columns), spans)
         _place(pixels, out, nesting, rows[0], columns[0])
         if cache is not None:
-            _keep_overhanging(cache, file, pixels, run, nesting, (height, width))
+            blocks = _overhanging(pixels, run, (block_height, block_width), nesting, (height, width))
+            for place, block in blocks:
+                cache.keep((uri, *place), block)
         requests += 1
-        compressed += _compressed_bytes(file, run)
+        compressed += sum(stop - start for start, stop in spans)
+    if file.remote is not None:
+        requests, compressed = file.remote.requests, file.remote.received
     counts = ReadCounts(
         files=1, requests=requests, blocks=int(needed.sum()), bytes=compressed, kept_blocks=kept
     )
@@ -243,34 +256,44 @@ def _place(pixels: Pixels, out: Pixels, nesting: Nesting, row: int, column: int)
     out[y, x] = wide[rows - rows[0], x.start - left : x.stop - left]
 
 
-def _keep_overhanging(
-    cache: BlockCache, file: Any, pixels: Pixels, run: BlockRange, nesting: Nesting, shape: tuple[int, int]
-) -> None:
-    """Keep the blocks of a read that reach beyond the output."""
-    height, width = file.block_shapes[0]
+def _overhanging(
+    pixels: Pixels, run: BlockRange, block: tuple[int, int], nesting: Nesting, shape: tuple[int, int]
+) -> Iterator[tuple[tuple[int, int], Pixels]]:
+    """Yield the blocks of a read that reach beyond the output, with their places in the file."""
+    height, width = block
     for row in range(run.top, run.bottom):
         for column in range(run.left, run.right):
             top, left = nesting.y + row * height * nesting.factor, nesting.x + column * width * nesting.factor
             bottom, right = top + height * nesting.factor, left + width * nesting.factor
             if top < 0 or left < 0 or bottom > shape[0] or right > shape[1]:
                 y, x = (row - run.top) * height, (column - run.left) * width
-                cache.keep((file.name, row, column), pixels[y : y + height, x : x + width])
+                yield (row, column), pixels[y : y + height, x : x + width]
 
 
-def _compressed_bytes(file: Any, run: BlockRange) -> int:
-    sizes = (
-        file.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1)
-        for row in range(run.top, run.bottom)
-        for column in range(run.left, run.right)
-    )
-    return sum(int(size) for size in sizes if size)  # a block that was never written has none
+def _spans_in_file(file: Any, run: BlockRange) -> list[tuple[int, int]]:
+    """Return the bytes that hold the blocks of a run, where the format tells: first, and after the last."""
+    spans = []
+    for row in range(run.top, run.bottom):
+        for column in range(run.left, run.right):
+            place = f"{column}_{row}"
+            start = file.get_tag_item(f"BLOCK_OFFSET_{place}", "TIFF", bidx=1)
+            size = file.get_tag_item(f"BLOCK_SIZE_{place}", "TIFF", bidx=1)
+            if start and size:  # a block that was never written has none
+                spans.append((int(start), int(start) + int(size)))
+    return spans
 
 
-def _resampled(uri: str, geobox: GeoBox, dtype: str) -> Pixels:
+def _resampled(file: Any, geobox: GeoBox) -> Pixels:
     """Read a file on another grid, nearest neighbour."""
-    reader = reader_driver("rio").open(RasterSource(uri), None)
-    load = RasterLoadParams(dtype=dtype, fill_value=0, src_nodata_fallback=0, resampling="nearest")
-    out = np.zeros(geobox.shape.yx, dtype)
-    place, pixels = reader.read(load, geobox)
-    out[place] = pixels
+    out = np.zeros(geobox.shape.yx, file.dtypes[0])
+    reproject(
+        rasterio.band(file, 1),
+        out,
+        dst_transform=geobox.affine,
+        dst_crs=str(geobox.crs),
+        src_nodata=0,
+        dst_nodata=0,
+        resampling=Resampling.nearest,
+        tolerance=0,  # exact places; by default they may be an eighth of a pixel off
+    )
     return out

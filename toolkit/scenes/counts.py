@@ -13,11 +13,11 @@ class ReadCounts:
     files: int = 0
     """Files opened."""
     requests: int = 0
-    """Reads asked of files: one to open each, one for each run of neighbouring blocks."""
+    """Requests to servers; of files on a disk, reads: one to open each, one for each run of blocks."""
     blocks: int = 0
     """Internal blocks decoded."""
     bytes: int = 0
-    """Compressed bytes of these blocks."""
+    """Bytes from servers; of files on a disk, compressed bytes of these blocks."""
     kept_blocks: int = 0
     """Blocks taken from the cache instead, as a neighbouring tile had decoded them."""
     resampled: int = 0

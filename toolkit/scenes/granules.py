@@ -11,7 +11,11 @@ import numpy as np
 import pystac
 from odc.geo.geobox import GeoBox
 
+from toolkit.catalog.access import LOCAL, Access, access_to
 from toolkit.catalog.items import datatake
+from toolkit.errors import AssetError
+from toolkit.scenes.blocks import BlockCache, Mask, Pixels, read_on_grid
+from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.radiometry import radiometric_offset
 from toolkit.scenes.sensors import Sensor
 
@@ -35,6 +39,8 @@ class Granule:
     """Digital numbers to take away from the bands."""
     bounds: tuple[float, float, float, float] | None
     """West, south, east, north in degrees, if known."""
+    access: Access = LOCAL
+    """How its files are read."""
 
     def touches(self, area: tuple[float, float, float, float] | None) -> bool:
         """Whether the granule may have pixels in an area given in degrees."""
@@ -66,7 +72,23 @@ def granule(item: pystac.Item, bands: Sequence[str], sensor: Sensor) -> Granule:
         files={band: item.assets[band].href for band in (*bands, sensor.quality)},
         offset=round(-radiometric_offset(item) / sensor.scale),
         bounds=(box[0], box[1], box[2], box[3]) if plain and box is not None else None,
+        access=access_to(item),
     )
+
+
+def read_band(
+    part: Granule, band: str, geobox: GeoBox, *, wanted: Mask | None = None, cache: BlockCache | None = None
+) -> tuple[Pixels, ReadCounts]:
+    """Read one band of a granule on an output grid, as :func:`toolkit.scenes.blocks.read_on_grid` does.
+
+    Raises:
+        AssetError: the file cannot be read; names item and band.
+        UnsafeReferenceError: the file may not be read.
+    """
+    try:
+        return read_on_grid(part.files[band], geobox, wanted=wanted, cache=cache, access=part.access)
+    except AssetError as error:
+        raise error.of(part.name, band) from None
 
 
 def degrees(geobox: GeoBox) -> tuple[float, float, float, float] | None:

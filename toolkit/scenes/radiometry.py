@@ -1,96 +1,119 @@
-"""The reflectance offset of Sentinel-2 L2A: which items need it, and its removal.
+"""The reflectance offset of Sentinel-2 L2A: which items need it, by what their catalogs say.
 
 Since processing baseline 04.00 (January 2022) ESA adds 1000 to the digital numbers, so that dark
-pixels can fall below zero. Catalogs differ in whether they took it away again, and in what they say.
+pixels can fall below zero. Catalogs differ in whether they took it away again, and in what they say;
+what they say is checked against the pixels in :mod:`toolkit.scenes.offsets`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pystac
 
+from toolkit.catalog.items import BASELINE, CATALOG
+from toolkit.catalog.profiles import CUSTOM
 from toolkit.errors import RadiometryError
 
 OFFSET = -0.1
 """Reflectance to add since baseline 04.00 (Sentinel-2 Products Specification Document, BOA_ADD_OFFSET)."""
 DARKEST = 1
 """Valid pixels darker than the offset become this digital number; 0 would make them nodata."""
+SINCE = (4, 0)
+"""First baseline with the offset."""
 
 APPLIED = "earthsearch:boa_offset_applied"
-LISTED_EARTH_SEARCH = ("sentinel-2-c1-l2a", "sentinel-2-pre-c1-l2a")
+CHOSEN = "cropglobe:offset"
+"""Item property: the offset that a user chose or the pixels showed; it wins over every rule."""
+
+Age = Literal["before", "since", "unknown", "any"]
+Any_ = Literal["any"]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What an item says about its radiometry."""
 
+    catalog: str
     collection: str | None
     baseline: tuple[int, int] | None
     applied: bool | None
     listed: float | None
 
+    @property
+    def age(self) -> Age:
+        """Whether the item was processed before or since baseline 04.00."""
+        if self.baseline is None:
+            return "unknown"
+        return "before" if self.baseline < SINCE else "since"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table: when it holds, and the offset then."""
+    """One row of the table: what an item must say, and its offset then."""
 
-    name: str
-    holds: Callable[[Facts], bool]
-    offset: Callable[[Facts], float]
+    catalog: str
+    collections: tuple[str, ...]
+    """Empty: any."""
+    age: Age
+    applied: bool | Any_ | None
+    listed: float | Any_ | None
+    offset: float
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether an item says what this row wants."""
+        return (
+            self.catalog in ("any", facts.catalog)
+            and (not self.collections or facts.collection in self.collections)
+            and self.age in ("any", facts.age)
+            and (self.applied == "any" or self.applied is facts.applied)
+            and self.listed in ("any", facts.listed)
+        )
 
 
-def _before_04(facts: Facts) -> bool:
-    return facts.baseline is not None and facts.baseline < (4, 0)
-
-
+NEWER = ("sentinel-2-c1-l2a", "sentinel-2-pre-c1-l2a")
 RULES = (
-    # Order matters: the first rule that holds decides.
-    Rule("baseline before 04.00: no offset exists", _before_04, lambda _: 0.0),
-    # The flag is the truth; items that say "applied" still list -0.1 (159 of 159 recorded items).
-    Rule("Earth Search removed it", lambda f: f.applied is True, lambda _: 0.0),
-    Rule(
-        "Earth Search left it",
-        lambda f: f.applied is False and f.baseline is not None,
-        lambda _: OFFSET,
-    ),
-    Rule(
-        "Earth Search collection 1 never removes it",
-        lambda f: f.collection in LISTED_EARTH_SEARCH and f.applied is None,
-        lambda _: OFFSET,
-    ),
-    Rule("the catalog lists it", lambda f: f.listed in (0.0, OFFSET), lambda f: f.listed or 0.0),
-    Rule(
-        "baseline 04.00 or later, nothing listed",
-        lambda f: f.baseline is not None,
-        lambda _: OFFSET,
-    ),
+    # catalog, collections, baseline 04.00, flag "applied", listed offset -> offset. The first row that holds.
+    Rule("any", (), "before", "any", "any", 0.0),  # there was no offset yet
+    # The flag is the truth; items that say "applied" still list -0.1 (159 of 159 recorded ones).
+    Rule("earth-search", ("sentinel-2-l2a",), "since", True, "any", 0.0),
+    Rule("earth-search", ("sentinel-2-l2a",), "since", False, "any", OFFSET),
+    Rule("earth-search", NEWER, "since", None, OFFSET, OFFSET),  # never removed there
+    Rule("planetary-computer", (), "since", None, None, OFFSET),  # nothing listed, never removed
+    Rule("cdse", (), "since", None, OFFSET, OFFSET),
+    Rule(CUSTOM, (), "since", True, "any", 0.0),
+    Rule(CUSTOM, (), "since", False, "any", OFFSET),
+    Rule(CUSTOM, (), "any", None, OFFSET, OFFSET),
+    Rule(CUSTOM, (), "any", None, 0.0, 0.0),
+    Rule(CUSTOM, (), "since", None, None, OFFSET),  # as ESA delivers them
 )
-"""Sources: Element 84 earth-search issues 9, 66, 71; recorded responses of three catalogs."""
+"""Sources: Element 84 earth-search issues 9, 66, 71; Planetary Computer issue 134; recorded items."""
 
 
 def radiometric_offset(item: pystac.Item) -> float:
     """Return the reflectance to add to an item's scaled digital numbers.
 
     Args:
-        item: Sentinel-2 L2A item.
+        item: normalised Sentinel-2 L2A item.
 
     Returns:
-        0.0 or -0.1.
+        0.0 or -0.1; or what was chosen for the item (property ``cropglobe:offset``).
 
     Raises:
         RadiometryError: the metadata fit no rule.
     """
+    chosen = item.properties.get(CHOSEN)
+    if chosen is not None:
+        return float(chosen)
     facts = _facts(item)
     for rule in RULES:
         if rule.holds(facts):
-            return rule.offset(facts)
+            return rule.offset
     msg = (
-        f"Item {item.id!r} does not tell its reflectance offset (collection {facts.collection!r}, baseline "
-        f"{facts.baseline}, {APPLIED} {facts.applied}, listed offset {facts.listed}). Allowed: a processing "
-        "baseline, or a listed offset of 0 or -0.1. Use another catalog, or complete the item."
+        f"Item {item.id!r} does not tell its reflectance offset (catalog {facts.catalog!r}, collection "
+        f"{facts.collection!r}, baseline {facts.baseline}, {APPLIED} {facts.applied}, listed offset "
+        f"{facts.listed}): no rule covers this. Use another catalog or collection, or say it with --offset."
     )
     raise RadiometryError(msg)
 
@@ -99,8 +122,9 @@ def _facts(item: pystac.Item) -> Facts:
     properties = item.properties
     applied = properties.get(APPLIED)
     return Facts(
+        catalog=str(properties.get(CATALOG, CUSTOM)),
         collection=item.collection_id,
-        baseline=_baseline(properties.get("s2:processing_baseline", properties.get("processing:version"))),
+        baseline=_baseline(properties.get(BASELINE)),
         applied=applied if isinstance(applied, bool) else None,
         listed=_listed(item),
     )
@@ -121,6 +145,6 @@ def _listed(item: pystac.Item) -> float | None:
         if band == "SCL":
             continue
         raster = (asset.extra_fields.get("raster:bands") or [{}])[0]
-        value = raster.get("offset", asset.extra_fields.get("raster:offset"))
+        value = raster.get("offset")
         found.add(None if value is None else round(float(value), 6))
     return found.pop() if len(found) == 1 else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from odc.geo.geobox import GeoBox
 from odc.loader import reader_driver
 
+from toolkit.catalog.access import LOCAL, Access
 from toolkit.scenes.blocks import Pixels, read_on_grid
 
 Place = tuple[slice, slice]
@@ -17,9 +18,9 @@ Place = tuple[slice, slice]
 class BlockReader:
     """Reads one source on the grid it is asked for."""
 
-    def __init__(self, uri: str) -> None:
-        """Remember the source."""
-        self._uri = uri
+    def __init__(self, uri: str, access: Access) -> None:
+        """Remember the source, and how it is read."""
+        self._uri, self._access = uri, access
 
     def read(self, load: Any, geobox: GeoBox, **_: Any) -> tuple[Place, Pixels]:
         """Read as odc-loader asks.
@@ -31,7 +32,7 @@ class BlockReader:
         Raises:
             RemoteError: the file cannot be read.
         """
-        pixels, _counts = read_on_grid(self._uri, geobox)
+        pixels, _counts = read_on_grid(self._uri, geobox, access=self._access)
         return (slice(None), slice(None)), pixels.astype(load.dtype or pixels.dtype, copy=False)
 
 
@@ -42,9 +43,14 @@ class BlockDriver:
     dask_reader = None
     aux_reader = None
 
-    def __init__(self) -> None:
-        """Use the rasterio driver that odc-loader ships for GDAL's settings."""
+    def __init__(self, access: Mapping[str, Access]) -> None:
+        """Use the rasterio driver that odc-loader ships for GDAL's settings.
+
+        Args:
+            access: reference -> how it is read; others are files on a disk.
+        """
         self._rio: Any = reader_driver("rio")
+        self._access = dict(access)
 
     def new_load(self, *arguments: Any, **options: Any) -> Any:
         """Start a load."""
@@ -67,4 +73,4 @@ class BlockDriver:
     def open(self, src: Any, ctx: Any) -> BlockReader:
         """Open one source."""
         del ctx
-        return BlockReader(src.uri)
+        return BlockReader(src.uri, self._access.get(src.uri, LOCAL))

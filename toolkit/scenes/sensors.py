@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from toolkit.catalog.profiles import QUALITY_LAYER
+from toolkit.catalog.bands import QUALITY_LAYER
 from toolkit.errors import BandError, InputError
 
 SENTINEL2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")

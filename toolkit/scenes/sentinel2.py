@@ -13,6 +13,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from toolkit.catalog.access import access_to
 from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.items import is_simulated
 from toolkit.scenes.clear import ClearSky, clear_from_scl
@@ -83,13 +84,14 @@ def _lazy(
     """Load with odc-stac, which makes the graph; our driver reads."""
     resolution = abs(geobox.resolution.x)
     halo = sky.reach(resolution)
+    access = {asset.href: access_to(item) for item in items for asset in item.assets.values()}
     with rasterio.Env(**GDAL_OPTIONS):
         raw = odc.stac.load(
             items,
             bands=[*bands, SENSOR.quality],
             geobox=geobox.pad(halo) if halo else geobox,
             groupby=_by_position,
-            driver=BlockDriver(),  # type: ignore[arg-type]  # its protocol asks for readers of odc's own type
+            driver=BlockDriver(access),  # type: ignore[arg-type]  # its protocol asks for readers of odc's own type
             chunks=chunks,
         )
     quality = raw[SENSOR.quality]

@@ -13,12 +13,13 @@ import pystac
 from odc.geo.geobox import GeoBox
 
 from toolkit.area.grid import Lattice
+from toolkit.catalog.access import access_to
 from toolkit.catalog.items import is_simulated
 from toolkit.errors import BandError, NoItemsError
-from toolkit.scenes.blocks import BlockCache, Mask, Pixels, block_place, read_on_grid
+from toolkit.scenes.blocks import BlockCache, Mask, Pixels, block_place
 from toolkit.scenes.clear import ClearSky, clear_from_scl
 from toolkit.scenes.counts import ReadCounts, ReadLog
-from toolkit.scenes.granules import Granule, degrees, granule, passes
+from toolkit.scenes.granules import Granule, degrees, granule, passes, read_band
 from toolkit.scenes.radiometry import DARKEST
 from toolkit.scenes.sensors import SENSORS, resolve_bands
 from toolkit.scenes.threads import READ_THREADS, in_threads
@@ -131,7 +132,7 @@ class TileScenes:
             wanted = self.quality[k].wanted(number, clear_only=clear_only)
             if wanted is not None and not wanted.any():
                 continue
-            pixels, counts = read_on_grid(part.files[band], self.geobox, wanted=wanted, cache=self.cache)
+            pixels, counts = read_band(part, band, self.geobox, wanted=wanted, cache=self.cache)
             self.log.add(counts)
             only = self.quality[k].chosen is None
             np.copyto(out, _without_offset(pixels, part.offset), where=True if only else wanted)
@@ -205,7 +206,8 @@ def block_lattice(items: Iterable[pystac.Item], geobox: GeoBox, bands: Sequence[
     near = sorted(in_order(items, bands), key=lambda item: not _has_crs_of(item, geobox))
     for item in near[:LATTICE_TRIES]:
         files = [item.assets[band].href for band in (*bands, SENSOR.quality)]
-        found = in_threads(partial(block_place, geobox=geobox), files, remote="://" in files[0])
+        place = partial(block_place, geobox=geobox, access=access_to(item))
+        found = in_threads(place, files, remote="://" in files[0])
         placed = [place for place in found if place is not None]
         if len(placed) == len(found):
             largest = max(placed, key=lambda place: place.height * place.width)
@@ -272,7 +274,7 @@ def _quality(
     clear: list[Mask] = []
     valid: list[Mask] = []
     for part in granules:
-        scl, counts = read_on_grid(part.files[SENSOR.quality], wide, cache=cache)
+        scl, counts = read_band(part, SENSOR.quality, wide, cache=cache)
         log.add(counts)
         clear.append(clear_from_scl(scl, sky, resolution=resolution)[inner])
         valid.append(scl[inner] != 0)

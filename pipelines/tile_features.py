@@ -1,0 +1,101 @@
+"""Features of a tile on a worker: frozen items in, scenes that fail left out and reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pystac
+import xarray as xr
+
+from pipelines.config import ScenesRequest
+from pipelines.folder import digest
+from toolkit.area.grid import Tile
+from toolkit.area.season import Season
+from toolkit.catalog.saved_items import read_items
+from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.cubes.tile import tile_features
+from toolkit.errors import AssetError, InputError
+from toolkit.scenes.blocks import BlockCache
+from toolkit.scenes.clear import ClearSky
+from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.failures import FailedItem, Failures
+from toolkit.scenes.tile import open_tile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenItems:
+    """The items of a run as workers get them."""
+
+    path: Path
+    """Where they are saved."""
+    sha256: str
+    """Of that file, so that a worker never uses a list it read for an earlier run."""
+    allow_hosts: tuple[str, ...]
+    """Hosts that the user named."""
+    most_failed: int
+    """Items that may fail before the run stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileFeatures:
+    """What became of a tile's scenes."""
+
+    features: xr.DataArray
+    """As :func:`toolkit.cubes.tile.tile_features` gives them."""
+    reads: ReadCounts
+    """What was read."""
+    failed: tuple[FailedItem, ...]
+    """Items left out of this tile."""
+
+
+def freeze(path: Path, items: pystac.ItemCollection, config: ScenesRequest) -> FrozenItems:
+    """Return the saved items of a run as workers get them."""
+    share = config.max_failed / 100 if config.on_error == "skip" else 0.0
+    return FrozenItems(
+        path=path.resolve(),
+        sha256=digest(path),
+        allow_hosts=config.named_hosts,
+        most_failed=int(share * len(items)),
+    )
+
+
+def features_of_tile(tile: Tile, items: FrozenItems, recipe: FeatureRecipe, season: Season) -> TileFeatures:
+    """Make the features of a tile (runs on a worker).
+
+    A scene with a file that cannot be read is left out of the tile with all its bands: a date must not
+    count in some bands and not in others.
+
+    Args:
+        tile: place.
+        items: frozen items of the run.
+        recipe: how features are made.
+        season: the recipe's season.
+
+    Raises:
+        InputError: the items changed during the run.
+        AssetError: more scenes cannot be read than may be left out; names the last.
+    """
+    found, blocks = _inputs(items)
+    sky = ClearSky(recipe.clear, recipe.dilation_m)
+    failures = Failures(items.most_failed, len(found))
+    while True:
+        rest = [item for item in found if item.id not in failures.items]
+        try:
+            scenes = open_tile(rest, tile.geobox, bands=recipe.bands, clear=sky, cache=blocks)
+            features = tile_features(scenes, recipe, season)
+        except AssetError as error:
+            failures.note(error)
+        else:
+            failed = tuple(failures.items.values())
+            return TileFeatures(features=features, reads=scenes.log.counts, failed=failed)
+
+
+@lru_cache(maxsize=1)
+def _inputs(items: FrozenItems) -> tuple[pystac.ItemCollection, BlockCache]:
+    """Items, read once per worker and run, and the blocks it keeps for neighbouring tiles."""
+    if digest(items.path) != items.sha256:
+        msg = f"The items {str(items.path)!r} changed during the run. Run again."
+        raise InputError(msg)
+    return read_items(items.path, allow_hosts=items.allow_hosts), BlockCache()

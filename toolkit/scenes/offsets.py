@@ -1,0 +1,203 @@
+"""Check the reflectance offset of Sentinel-2 items against their pixels.
+
+:mod:`toolkit.scenes.radiometry` decides from metadata, which are sometimes wrong. Here the pixels are asked:
+what each item says alone (:mod:`toolkit.scenes.offset_evidence`), and how it differs from its neighbours in
+time (:mod:`toolkit.scenes.offset_links`). An offset is only named where everything that speaks agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from toolkit.errors import BandError, InputError
+from toolkit.scenes.offset_evidence import (
+    CHECK_BANDS,
+    SCALE,
+    SOIL,
+    STATES,
+    STEP,
+    VEGETATION,
+    Classes,
+    Numbers,
+    PixelEvidence,
+    crossing,
+    excluded_by_line,
+    look_at_item,
+)
+from toolkit.scenes.offset_links import Group, compare_items, group_items, veiled_items
+from toolkit.scenes.radiometry import DARKEST, OFFSET
+
+Outcome = Literal["fine", "missing", "doubled", "cannot tell"]
+
+MAX_AGAINST = 0.1
+"""Share of a group's speaking items that may contradict its offset; they themselves stay undecided."""
+SEVERAL_DATES = (-0.06, -0.035, 0.05, 0.11)
+"""As :data:`toolkit.scenes.offset_evidence.ONE_DATE`, for the land pixels of a group of at least
+:data:`MIN_DATES` dates: wetting and growth draw the line longer, so it scatters less."""
+MIN_DATES = 4
+PIXELS_PER_DATE = 2000
+"""Land pixels of each date in the line of a group."""
+ALLOWED = (0.0, OFFSET)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffsetCheck:
+    """What the pixels of one item say about its offset."""
+
+    outcome: Outcome
+    """fine; missing: still 0.1 too bright after the offset of the metadata; doubled: 0.1 or more too dark."""
+    offset_listed: float
+    """Reflectance to add according to the metadata."""
+    offset_seen: float | None
+    """Reflectance to add according to the pixels (-0.1, 0.0 or 0.1); None where they cannot tell."""
+    reason: str
+    """Why, in words."""
+    pixels: PixelEvidence
+    """What the item's own pixels say."""
+    excluded: tuple[float, ...]
+    """Reflectances to add that the item's own pixels rule out."""
+    veiled: bool
+    """Whether haze or thin cloud was seen against the neighbours."""
+    linked_items: int
+    """Items whose offset is tied to this one's by differences in time, itself not counted."""
+    group_line: float | None
+    """Where the soil line of those items crosses the diagonal, in this item's reflectance; None if not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain numbers, texts and None, for JSON."""
+        return asdict(self)
+
+
+def check_offsets(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> list[OffsetCheck]:
+    """Check the offset of each item against its pixels.
+
+    Args:
+        numbers: uint16 ``(time, y, x)`` for each of :data:`CHECK_BANDS`, digital numbers as they lie in the
+            files, 0 nodata, nothing subtracted; of a sample of the area, in the order of time.
+        scl: uint8 ``(time, y, x)``, the scene classification of the same pixels.
+        offsets: reflectance to add according to the metadata, 0.0 or -0.1 for each time.
+
+    Returns:
+        One check for each time.
+
+    Raises:
+        BandError: a band is missing.
+        InputError: shapes, types or offsets do not fit.
+    """
+    _check_input(numbers, scl, offsets)
+    looked = [look_at_item({band: numbers[band][t] for band in CHECK_BANDS}, scl[t]) for t in range(len(scl))]
+    differences = compare_items(numbers, scl)
+    veiled = veiled_items(differences)
+    excluded = [one.excluded(veiled=t in veiled) for t, one in enumerate(looked)]
+    found: dict[int, OffsetCheck] = {}
+    for group in group_items(len(scl), differences):
+        line = _group_line(numbers, scl, group)
+        base, reason = _group_state(group, excluded, line)
+        for item, more in group.steps.items():
+            state, why = (None if base is None else base + more), reason
+            if state is not None and state in excluded[item]:
+                state, why = None, "its own pixels contradict its neighbours in time"
+            found[item] = OffsetCheck(
+                outcome=_outcome(offsets[item], state),
+                offset_listed=float(offsets[item]),
+                offset_seen=None if state is None else _to_add(state),
+                reason=why,
+                pixels=looked[item],
+                excluded=tuple(_to_add(one) for one in sorted(excluded[item])),
+                veiled=item in veiled,
+                linked_items=len(group.steps) - 1,
+                group_line=None if line is None else line + more * STEP,
+            )
+    return [found[t] for t in range(len(scl))]
+
+
+def _group_state(
+    group: Group, excluded: Sequence[frozenset[int]], line: float | None
+) -> tuple[int | None, str]:
+    """The state of the first item of a group, None if it cannot be told, and why."""
+    voters = [item for item in group.steps if excluded[item]]
+    against = dict.fromkeys(STATES, 0)
+    for state in STATES:
+        against[state] = sum(state + group.steps[item] in excluded[item] for item in voters)
+    possible = [
+        state
+        for state in STATES
+        if against[state] <= MAX_AGAINST * len(voters)
+        and all(state + more in STATES for more in group.steps.values())
+    ]
+    by_line = set() if line is None else excluded_by_line(line, SEVERAL_DATES)
+    if line is not None:
+        possible = [state for state in possible if state not in by_line]
+    if len(possible) == 1:
+        return possible[0], "only one offset fits the pixels"
+    if not possible:
+        return None, "no offset fits all of the pixels"
+    if not voters and line is None:
+        return None, "too few clear pixels that tell"
+    return None, "more than one offset fits the pixels"
+
+
+def _group_line(numbers: Numbers, scl: Classes, group: Group) -> float | None:
+    """Crossing of the soil line over the land pixels of a group, in the numbers of its first item."""
+    if len(group.steps) < MIN_DATES:
+        return None
+    blues, reds, soils = [], [], 0
+    for item, more in group.steps.items():
+        blue, red = (numbers[band][item] for band in CHECK_BANDS[:2])
+        land = np.isin(scl[item], (VEGETATION, SOIL)) & (np.minimum(blue, red) > DARKEST)
+        soils += int((scl[item] == SOIL).sum())
+        pick = slice(None, None, max(1, int(land.sum()) // PIXELS_PER_DATE))
+        blues.append(blue[land][pick] * SCALE - more * STEP)
+        reds.append(red[land][pick] * SCALE - more * STEP)
+    if soils == 0:
+        return None
+    return crossing(np.concatenate(blues), np.concatenate(reds))
+
+
+def _to_add(state: int) -> float:
+    return 0.0 if state == 0 else -state * STEP
+
+
+def _outcome(listed: float, state: int | None) -> Outcome:
+    if state is None:
+        return "cannot tell"
+    wrong = round(listed / STEP) + state
+    if wrong == 0:
+        return "fine"
+    return "missing" if wrong > 0 else "doubled"
+
+
+def _check_input(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> None:
+    missing = [band for band in CHECK_BANDS if band not in numbers]
+    if missing:
+        msg = (
+            f"The offset check lacks {', '.join(missing)}: it got {', '.join(numbers) or 'no band'} and needs "
+            f"{', '.join(CHECK_BANDS)}. Read these bands of the sample too."
+        )
+        raise BandError(msg)
+    if scl.dtype != np.uint8 or scl.ndim != 3:
+        msg = (
+            f"The scene classification of the offset check is {scl.dtype} with {scl.ndim} dimensions; it must be "
+            "uint8 (time, y, x). Pass it as it was read, one plane for each item."
+        )
+        raise InputError(msg)
+    for band in CHECK_BANDS:
+        if numbers[band].dtype != np.uint16 or numbers[band].shape != scl.shape:
+            msg = (
+                f"{band} of the offset check is {numbers[band].dtype} of shape {numbers[band].shape}; it must be "
+                f"uint16 of shape {scl.shape}, as the scene classification. Pass the digital numbers as they lie "
+                "in the files, on one grid."
+            )
+            raise InputError(msg)
+    unknown = sorted({value for value in offsets if round(value, 6) not in ALLOWED})
+    if len(offsets) != len(scl) or unknown:
+        msg = (
+            f"The offset check got {len(offsets)} offsets for {len(scl)} items"
+            f"{f', among them {unknown}' if unknown else ''}; it needs one for each item, 0.0 or {OFFSET}. Pass what "
+            "radiometric_offset gives."
+        )
+        raise InputError(msg)

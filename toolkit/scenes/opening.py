@@ -1,0 +1,118 @@
+"""Opening a scene's file, on a disk or a server: in the format it must have, or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from toolkit.catalog.access import LOCAL, Access
+from toolkit.catalog.redaction import redact
+from toolkit.errors import AssetError, CropglobeError
+from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile
+
+JPEG2000 = "JP2OpenJPEG"
+JPEG2000_AHEAD = 1_000_000
+"""Bytes read at a time of JPEG 2000, whose parts lie where only its decoder knows."""
+LARGEST_BLOCK_BYTES = 64 * 2**20
+"""A block is decoded whole: a file of 458 KB with one block of 20000 x 20000 pixels took 1.2 GB."""
+LARGEST_SIDE = 200_000
+"""Pixels; a Sentinel-2 tile has 10,980."""
+PLACEHOLDER = "https://remote/"
+"""GDAL gets names under it for remote files, and no address that it could open itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file that is open."""
+
+    pixels: Any
+    """rasterio dataset."""
+    remote: RangeFile | None
+    """Where its bytes come from, if not from a disk."""
+
+    def read(self, window: Window, spans: Sequence[tuple[int, int]]) -> Any:
+        """Read a window of the first band.
+
+        Args:
+            window: pixels.
+            spans: bytes of the blocks in it, fetched together; may be empty.
+        """
+        if self.remote is not None and spans:
+            self.remote.prefetch(spans)
+        return self.pixels.read(1, window=window)
+
+
+@contextmanager
+def opened(uri: str, access: Access = LOCAL) -> Iterator[OpenFile]:
+    """Open a file; what goes wrong while it is open names it.
+
+    Args:
+        uri: path or URL.
+        access: how files of its catalog are read.
+
+    Raises:
+        AssetError: the file cannot be read, has another format, or is built to exhaust memory.
+        UnsafeReferenceError: the file may not be read.
+    """
+    remote = None
+    if "://" in uri:
+        access.guard.check(uri)
+        ahead = JPEG2000_AHEAD if JPEG2000 in access.drivers else AHEAD_BYTES
+        remote = RangeFile(uri, access, ahead=ahead)
+    try:
+        with _dataset(uri, remote, access.drivers) as pixels:
+            _check_size(uri, pixels)
+            yield OpenFile(pixels, remote)
+    except (rasterio.errors.RasterioError, OSError) as error:
+        cause = remote.failure if remote is not None else None
+        failure: CropglobeError = cause or _unreadable(uri, error)
+    else:
+        if remote is None or remote.failure is None:
+            return
+        failure = remote.failure  # GDAL went on without bytes it did not get
+    raise failure  # without its cause: GDAL's errors cannot travel between processes
+
+
+@contextmanager
+def _dataset(uri: str, remote: RangeFile | None, drivers: Sequence[str]) -> Iterator[Any]:
+    if remote is None:
+        with rasterio.open(uri, driver=drivers[0]) as pixels:
+            yield pixels
+        return
+    name = f"{PLACEHOLDER}{id(remote)}"
+
+    def opener(path: str, mode: str = "rb", **_: Any) -> RangeFile:
+        """Give GDAL the file; it looks for companions beside it, too, which do not exist."""
+        if path != name or mode not in ("r", "rb"):
+            raise FileNotFoundError(path)
+        return remote
+
+    with rasterio.open(name, driver=drivers[0], opener=opener, sharing=False) as pixels:
+        yield pixels
+
+
+def _check_size(uri: str, pixels: Any) -> None:
+    """Refuse files made to exhaust memory."""
+    height, width = pixels.block_shapes[0]
+    item_bytes = np.dtype(pixels.dtypes[0]).itemsize
+    block_bytes = height * width * item_bytes
+    if max(pixels.height, pixels.width) > LARGEST_SIDE or block_bytes > LARGEST_BLOCK_BYTES:
+        msg = (
+            f"{redact(uri)!r} has {pixels.height} x {pixels.width} pixels, {block_bytes / 2**20:.0f} MiB a "
+            f"block; read are {LARGEST_SIDE} a side and {LARGEST_BLOCK_BYTES / 2**20:.0f} MiB at most."
+        )
+        raise AssetError(msg, reason="too_large")
+
+
+def _unreadable(uri: str, error: Exception) -> AssetError:
+    name = redact(uri.partition("?")[0])  # what follows may be a signature
+    text = redact(str(error)).replace(PLACEHOLDER, "")
+    return AssetError(
+        f"{name!r} could not be read ({text}). If the file exists, run again.", reason="damaged"
+    )

@@ -1,0 +1,280 @@
+"""A remote file, read by byte ranges: what GDAL sees of it, and what the network does to it.
+
+GDAL's own reader follows redirects anywhere, remembers failures for the life of a process and cannot say what
+went wrong; so it is given this file object instead.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from toolkit.catalog.access import Access
+from toolkit.catalog.redaction import redact
+from toolkit.catalog.signing import forget, sign
+from toolkit.catalog.transport import BUSY, TROUBLE, Answer, send
+from toolkit.errors import AssetError, CropglobeError, RemoteError
+
+HEADER_BYTES = 32_768
+"""First read: the header of a cloud-optimised GeoTIFF with its tables of blocks."""
+AHEAD_BYTES = 16_384
+"""Least read elsewhere, where GDAL asks for a few bytes."""
+JOIN_BYTES = 262_144
+"""Ranges nearer than this are one request: at 50 ms and 10 MB/s a request costs as much as 500 KB."""
+SLOWEST_BYTES_PER_S = 1_000
+"""A connection slower than this, over as long as its longest silence, is given up."""
+LONGEST_S = 300.0
+"""Most time for one request."""
+CHUNK = 65_536
+WHOLE_BYTES = 1_000_000
+"""Largest file that a server without ranges may send whole."""
+
+ADVICE = {
+    "asset_missing": "The catalog names a file that is not there.",
+    "forbidden": "The server refuses it, also with a new signature: check account and terms of use.",
+    "login_page": "The server answers with a web page: this network or the archive asks for a login.",
+    "no_ranges": "The server sends whole files only, which is not read for files this large.",
+    "changed": "The file was replaced while it was read; run again.",
+    "no_answer": "Check the network and run again.",
+    "busy": "The server stays busy; run again later.",
+    "wrong_range": "The server sends other bytes than asked for.",
+}
+"""Reason code -> what it means and what to do."""
+
+
+class _Again(Exception):  # noqa: N818  # no error: a reason to ask once more
+    def __init__(self, reason: str, detail: str, retry_after: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason, self.retry_after = reason, retry_after
+
+
+class RangeFile(io.RawIOBase):
+    """File object over HTTP ranges; a failure is kept in ``failure``, as GDAL cannot carry exceptions."""
+
+    def __init__(self, url: str, access: Access, *, ahead: int = AHEAD_BYTES) -> None:
+        """Open nothing yet.
+
+        Args:
+            url: reference as it stands in the item, not signed.
+            access: how files of its catalog are read.
+            ahead: least bytes read at a time.
+        """
+        super().__init__()
+        self.failure: CropglobeError | None = None
+        self.requests = 0
+        self.received = 0
+        self._url, self._access, self._ahead, self._patience = url, access, ahead, access.patience
+        self._place = 0
+        self._size: int | None = None
+        self._tag: str | None = None
+        self._direct: str | None = None
+        self._parts: dict[int, bytes] = {}
+
+    @property
+    def name(self) -> str:
+        """Reference without signature."""
+        return redact(self._url.partition("?")[0])
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it can be read anywhere."""
+        return True
+
+    def tell(self) -> int:
+        """Position, bytes."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence)
+        if start is None:
+            start = self._known_size()
+        self._place = max(0, start + offset)
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes at the position; empty at the end and after a failure."""
+        if self.failure is not None:
+            return b""  # GDAL tries on; the server must not be asked on
+        try:
+            total = self._known_size()
+            stop = total if size < 0 else min(total, self._place + size)
+            found = self._held(self._place, stop) if stop > self._place else b""
+        except CropglobeError as error:
+            self.failure = self.failure or error
+            return b""
+        self._place += len(found)
+        return found
+
+    def prefetch(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Fetch ranges that will be read next, near ones in one request; earlier ones are dropped.
+
+        Args:
+            spans: first byte and byte after the last of each.
+
+        Raises:
+            AssetError: they cannot be read; ``reason`` is a key of :data:`ADVICE`.
+        """
+        total = self._known_size()
+        self._parts = {start: part for start, part in self._parts.items() if start == 0}
+        for start, stop in _joined(spans):
+            if self._part(start, min(stop, total)) is None:
+                self._parts[start] = self._fetch(start, min(stop, total))
+
+    def _known_size(self) -> int:
+        if self._size is None:
+            self._parts[0] = self._fetch(0, max(HEADER_BYTES, self._ahead))
+        return self._size or 0
+
+    def _held(self, start: int, stop: int) -> bytes:
+        part = self._part(start, stop)
+        if part is None:
+            last = min(max(stop, start + self._ahead), self._known_size())
+            self._parts[start] = self._fetch(start, last)
+            part = start
+        return self._parts[part][start - part : stop - part]
+
+    def _part(self, start: int, stop: int) -> int | None:
+        """Return the first byte of a part that holds a range, if there is one."""
+        return next(
+            (first for first, part in self._parts.items() if first <= start and stop <= first + len(part)),
+            None,
+        )
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        attempt, refused, missing = 0, False, False
+        while True:
+            attempt += 1
+            try:
+                return self._ask(start, stop)
+            except _Again as again:
+                # A new signature and a second look are free; after them the answer stands.
+                once = (again.reason == "forbidden" and refused) or (
+                    again.reason == "asset_missing" and missing
+                )
+                refused |= again.reason == "forbidden"
+                missing |= again.reason == "asset_missing"
+                if once or attempt == self._patience.attempts:
+                    raise self._failed(again.reason, f"{again}; tried {attempt} times") from None
+                self._direct = None
+                forget(self._url, self._access.signing)
+                try:
+                    self._patience.wait(attempt, again.retry_after)
+                except RemoteError as error:
+                    raise self._failed("busy", str(error)) from None
+
+    def _ask(self, start: int, stop: int) -> bytes:
+        """Ask once for a range."""
+        signed = sign(self._url, self._access.signing)
+        headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        if self._tag:
+            headers["If-Match"] = self._tag
+        if self._direct is None:
+            headers.update(signed.headers)
+        self.requests += 1
+        try:
+            answer = send(
+                self._access.guard,
+                "GET",
+                self._direct or signed.url,
+                headers=headers,
+                silence_s=self._patience.silence_s,
+            )
+            try:
+                content = self._accept(answer, start, stop)
+            finally:
+                answer.close()
+        except TROUBLE as error:
+            raise _Again("no_answer", redact(str(error))) from None
+        if urlsplit(answer.url).netloc != urlsplit(signed.url).netloc:
+            self._direct = answer.url  # sent on to a signed address: it serves the other ranges too
+        return content
+
+    def _accept(self, answer: Answer, start: int, stop: int) -> bytes:
+        """Return the bytes of an answer, or raise what is wrong with it."""
+        headers = answer.headers
+        if answer.status in (401, 403):
+            raise _Again("forbidden", f"answer {answer.status}{_clock_note(headers)}")
+        if answer.status in (404, 410):
+            raise _Again("asset_missing", f"answer {answer.status}")
+        if answer.status == 412 or (self._tag and headers.get("ETag", self._tag) != self._tag):
+            raise self._failed("changed", f"answer {answer.status}")
+        if answer.status in BUSY:
+            raise _Again("busy", f"answer {answer.status}", headers.get("Retry-After"))
+        if "text/html" in headers.get("Content-Type", ""):
+            raise self._failed("login_page", f"answer {answer.status} with a web page")
+        if answer.status == 200:
+            return self._whole(answer, start)
+        if answer.status != 206:
+            raise self._failed("no_answer", f"answer {answer.status}")
+        told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", "").strip())
+        if told is None or int(told[1]) != start or (self._size or int(told[3])) != int(told[3]):
+            raise _Again("wrong_range", f"Content-Range {headers.get('Content-Range')!r} for byte {start}")
+        expected = min(stop, int(told[3])) - start
+        content = self._body(answer, expected)
+        if len(content) != expected:
+            raise _Again("no_answer", f"{len(content)} of {expected} bytes")
+        self._size = int(told[3])
+        self._tag = self._tag or _strong(headers.get("ETag"))
+        return content
+
+    def _whole(self, answer: Answer, start: int) -> bytes:
+        """Take a small file from a server that knows no ranges."""
+        length = int(answer.headers.get("Content-Length") or WHOLE_BYTES + 1)
+        if start or length > WHOLE_BYTES:
+            raise self._failed("no_ranges", f"answer 200 to a range, {length} bytes")
+        content = self._body(answer, length)
+        if len(content) != length:
+            raise _Again("no_answer", f"{len(content)} of {length} bytes")
+        self._size = length
+        return content
+
+    def _body(self, answer: Answer, expected: int) -> bytes:
+        """Read a body, unless it comes too slowly."""
+        found = bytearray()
+        begun = time.monotonic()
+        while len(found) < expected and (chunk := answer.response.read1(min(CHUNK, expected - len(found)))):
+            found += chunk
+            spent = time.monotonic() - begun
+            if spent > LONGEST_S or (
+                spent > self._patience.silence_s and len(found) < SLOWEST_BYTES_PER_S * spent
+            ):
+                raise _Again("no_answer", f"{len(found)} bytes in {spent:.0f} s")
+        self.received += len(found)
+        return bytes(found)
+
+    def _failed(self, reason: str, detail: str) -> AssetError:
+        msg = f"{self.name!r} could not be read ({detail}). {ADVICE[reason]}"
+        return AssetError(msg, reason=reason)
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join ranges that nearly meet."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if joined and start - joined[-1][1] <= JOIN_BYTES:
+            joined[-1] = joined[-1][0], max(stop, joined[-1][1])
+        else:
+            joined.append((start, stop))
+    return joined
+
+
+def _strong(tag: str | None) -> str | None:
+    return None if tag is None or tag.startswith("W/") else tag
+
+
+def _clock_note(headers: Mapping[str, Any]) -> str:
+    """Say so if this machine's clock is wrong: signatures fail by it."""
+    try:
+        off = parsedate_to_datetime(headers.get("Date") or "").timestamp() - time.time()
+    except ValueError:
+        return ""
+    return f"; this machine's clock is {abs(off) / 60:.0f} minutes off" if abs(off) > 300 else ""
