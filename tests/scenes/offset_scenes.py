@@ -136,7 +136,9 @@ def _water(rng, days):
     muddy = rng.random() < 0.4
     load = rng.uniform(0.2, 1.0, shape) * muddy * (0.6 + _per_field(rng, 0, 0.6))
     sediment = np.array([0.07, 0.12, 0.004])[:, None, None, None] * load
-    glint = np.clip(rng.exponential(0.012, shape), 0, 0.06) * (1 + rng.normal(0, 0.2, (len(days), SIZE, SIZE)))
+    glint = np.clip(rng.exponential(0.012, shape), 0, 0.06) * (
+        1 + rng.normal(0, 0.2, (len(days), SIZE, SIZE))
+    )
     return clear + sediment + glint, np.full((len(days), SIZE, SIZE), 6, np.uint8)
 
 
@@ -173,7 +175,9 @@ def _atmosphere(rng, clean, scl):
         far = np.hypot(rows - y, columns - x)
         shadow = np.hypot(rows - y - 8, columns - x - 4) < radius
         seen[:, t] = np.where(shadow, seen[:, t] * 0.5, seen[:, t])
-        seen[:, t] += np.clip((radius + 2.5 - far) / 5, 0, 1) * rng.uniform(0.15, 0.5)  # fringe outside the mask
+        seen[:, t] += np.clip((radius + 2.5 - far) / 5, 0, 1) * rng.uniform(
+            0.15, 0.5
+        )  # fringe outside the mask
         scl[t] = np.where(far < radius, 9, np.where(shadow, 3, scl[t]))
     noise = rng.normal(0, 1, seen.shape) * (0.002 + 0.02 * np.abs(seen))
     return seen + noise, scl
@@ -234,4 +238,6 @@ def decided(table: dict[tuple[str, float, str], Counter[str]], scopes: Sequence[
 
 def wrongly(table: dict[tuple[str, float, str], Counter[str]]) -> int:
     """Number of items decided, but wrongly."""
-    return sum(n for key, row in table.items() for out, n in row.items() if out not in (key[2], "cannot tell"))
+    return sum(
+        n for key, row in table.items() for out, n in row.items() if out not in (key[2], "cannot tell")
+    )

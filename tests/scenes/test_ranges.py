@@ -16,7 +16,7 @@ from toolkit.catalog.guard import Guard
 from toolkit.catalog.transport import Patience
 from toolkit.errors import AssetError, RemoteError, UnsafeReferenceError
 from toolkit.scenes.blocks import read_on_grid
-from toolkit.scenes.ranges import HEADER_BYTES, RangeFile
+from toolkit.scenes.ranges import HEADER_BYTES, RangeFile, RangeStream
 
 LOOPBACK = frozenset({"127.0.0.1"})
 ACCESS = Access(
@@ -39,25 +39,25 @@ def read_pixels(server, access=ACCESS):
 
 def test_any_part_is_read_as_from_a_disk(folder):
     rng = np.random.default_rng(1)
-    with serve(folder) as server, RangeFile(f"{server.url}/a.bin", ACCESS) as file:
-        disk = io.BytesIO(CONTENT)
+    with serve(folder) as server:
+        remote, disk = RangeFile(f"{server.url}/a.bin", ACCESS), io.BytesIO(CONTENT)
+        file = RangeStream(remote)
         for _ in range(200):
             place, size = rng.integers(0, 310_000), rng.integers(0, 40_000)
             assert (file.seek(place), file.read(size)) == (disk.seek(place), disk.read(size))
         assert file.seek(-10, io.SEEK_END) == len(CONTENT) - 10
         assert file.read() == CONTENT[-10:]
-        assert file.failure is None
+        assert remote.failure is None
 
 
 def test_near_ranges_are_one_request_and_far_ones_two(folder):
     (folder / "big.bin").write_bytes(CONTENT * 4)
-    with serve(folder) as server, RangeFile(f"{server.url}/big.bin", ACCESS) as file:
+    with serve(folder) as server:
+        file = RangeFile(f"{server.url}/big.bin", ACCESS)
         file.prefetch([(100_000, 120_000), (120_010, 140_000), (900_000, 950_000)])
         assert file.requests == 3  # header, two groups
-        file.seek(125_000)
-        assert file.read(5_000) == (CONTENT * 4)[125_000:130_000]
-        file.seek(900_000)
-        assert file.read(50_000) == (CONTENT * 4)[900_000:950_000]
+        assert file.read(125_000, 130_000) == (CONTENT * 4)[125_000:130_000]
+        assert file.read(900_000, 950_000) == (CONTENT * 4)[900_000:950_000]
         assert file.requests == 3
         assert server.bytes_sent == HEADER_BYTES + 40_000 + 50_000
 
@@ -162,9 +162,11 @@ def test_a_file_replaced_while_it_is_read_is_an_error_not_a_mixture(folder):
         handler.send(*handler.answer())
 
     fault = Fault(path="", kind="call", call=replace_then_answer, after=1, times=1)
-    with serve_with_faults(folder, fault) as server:
-        with pytest.raises(AssetError, match="replaced while it was read") as caught:
-            read_pixels(server)
+    with (
+        serve_with_faults(folder, fault) as server,
+        pytest.raises(AssetError, match="replaced while it was read") as caught,
+    ):
+        read_pixels(server)
     assert caught.value.reason == "changed"
 
 
@@ -204,9 +206,9 @@ def test_redirects_without_end_are_an_error(folder):
     def again(handler):
         handler.send(HTTPStatus.FOUND, {"Location": handler.path}, b"")
 
-    with serve_with_faults(folder, Fault(path="", kind="call", call=again)) as server:
-        with pytest.raises(RemoteError, match="redirects more than"):
-            read_pixels(server)
+    fault = Fault(path="", kind="call", call=again)
+    with serve_with_faults(folder, fault) as server, pytest.raises(RemoteError, match="redirects more than"):
+        read_pixels(server)
 
 
 def test_a_name_that_leads_into_a_private_network_is_refused_before_anything_is_asked(folder):
@@ -244,7 +246,7 @@ def test_a_file_built_to_exhaust_memory_is_refused_before_it_is_decoded(folder):
 
 
 def test_errors_hold_no_signature(folder):
-    with serve_with_faults(folder, Fault(path="", kind="status", status=403)) as server:
-        with pytest.raises(AssetError) as caught:
-            read_on_grid(f"{server.url}/a.tif?sig=SECRET&se=2026", grid(0, 0, 5, 5), access=ACCESS)
+    fault = Fault(path="", kind="status", status=403)
+    with serve_with_faults(folder, fault) as server, pytest.raises(AssetError) as caught:
+        read_on_grid(f"{server.url}/a.tif?sig=SECRET&se=2026", grid(0, 0, 5, 5), access=ACCESS)
     assert "SECRET" not in str(caught.value)

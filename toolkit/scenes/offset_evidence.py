@@ -122,7 +122,7 @@ class PixelEvidence:
         if self.soil_dark is not None and self.soil_clipped is not None:
             out |= {1} if self.soil_dark < SOIL_NOT_ADDED_BELOW else set()
             out |= {0, 1} if self.soil_clipped > MOSTLY_CLIPPED else set()
-        if trusted and self.soil_line is not None:
+        if trusted:
             out |= excluded_by_line(self.soil_line, ONE_DATE)
         return frozenset(out)
 
@@ -212,16 +212,18 @@ def crossing(blue: Floats, red: Floats) -> float | None:
     return (red_high * blue_low - red_low * blue_high) / contrast
 
 
-def excluded_by_line(at: float, limits: tuple[float, float, float, float]) -> set[int]:
+def excluded_by_line(at: float | None, limits: tuple[float, float, float, float]) -> set[int]:
     """States that the crossing of the soil line rules out.
 
     Args:
-        at: reflectance of the crossing.
+        at: reflectance of the crossing, None if not known.
         limits: as :data:`ONE_DATE`, reflectance.
 
     Returns:
         Some of -1, 0 and 1.
     """
+    if at is None:
+        return set()
     too_low, not_doubled, not_added, too_high = limits
     out = {-1} if at > not_doubled else set()
     out |= {1} if at < not_added else set()

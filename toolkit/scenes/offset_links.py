@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from toolkit.scenes.offset_evidence import (
     CHECK_BANDS,
@@ -38,10 +39,25 @@ MAX_SPREAD = 0.04
 """Interquartile range of blue differences beyond which cloud edges or fields are compared, reflectance."""
 MAX_CLIPPED = 0.3
 """A band with more of its pixels at 0 or 1 is not compared."""
+MIN_SOIL_CONTRAST = 0.02
+"""Red must differ by this much more than blue between dark and bright soil, to know the line of moisture."""
+SOIL_TOLERANCE = 0.035
+"""How far the common change of soils beside moisture may be from whole steps, reflectance: half a step less
+0.015 for noise."""
+SOIL_HAZE = 0.015
+"""... and below a whole step: haze of 0.05 in blue over soils looks like 0.078 in all bands and some wetting."""
+SOIL_REST = 0.02
+"""What neither moisture nor an offset explains, reflectance, at most."""
+GLINT = 0.015
+"""How far SWIR of water may be from a whole step: glint of up to 0.06 changes all bands alike."""
 VEIL = 0.05
 """Blue brighter than the neighbours by this, and by :data:`UNIFORM` more than SWIR: haze or thin cloud."""
 MIN_AGREEMENT = 0.75
 """An item whose links agree less than this with the rest of its group is taken out of it."""
+
+
+Pairs = Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+"""Values of the same pixels on the two dates, for each band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +102,11 @@ def compare_items(numbers: Numbers, scl: Classes) -> list[Difference]:
                 shared = of_class[first] & of_class[second]
                 if shared.sum() >= MIN_PIXELS:
                     bands = [(band[first][shared], band[second][shared]) for band in floats]
-                    found.append(_difference(first, second, bands))
+                    found.append(_difference(first, second, value, bands))
     return found
 
 
-def _difference(first: int, second: int, bands: Sequence[tuple[np.ndarray, np.ndarray]]) -> Difference:
+def _difference(first: int, second: int, value: int, bands: Pairs) -> Difference:
     lowest = DARKEST * SCALE * 1.001
     if any(max((a <= lowest).mean(), (b <= lowest).mean()) > MAX_CLIPPED for a, b in bands[:2]):
         return Difference(first, second, None, None)
@@ -99,17 +115,38 @@ def _difference(first: int, second: int, bands: Sequence[tuple[np.ndarray, np.nd
     red, swir = (float(np.median(change)) for change in changes[1:])
     if max((v <= lowest).mean() for v in bands[2]) > MAX_CLIPPED:
         swir = blue  # black in both: says nothing
-    steps = round(blue / STEP)
-    near = all(
-        abs(value - steps * STEP) <= tolerance
-        for value, tolerance in zip((blue, red, swir), TOLERANCES, strict=True)
-    )
-    uniform = max(abs(red - blue), abs(swir - blue)) <= UNIFORM
-    fits = near and uniform and high - low <= MAX_SPREAD
+    steps = _steps_along_soil(bands, (blue, red, swir)) if value == SOIL else _steps((blue, red, swir), value)
+    fits = high - low <= MAX_SPREAD
     veiled = None
     if abs(blue) > VEIL and abs(blue) - abs(swir) * np.sign(blue * swir) > UNIFORM:
         veiled = second if blue > 0 else first
     return Difference(first, second, steps if fits else None, veiled)
+
+
+def _steps(change: tuple[float, float, float], value: int) -> int | None:
+    """Steps by which all bands changed alike; None if they did not."""
+    blue, red, swir = change
+    steps = round(blue / STEP)
+    near = all(abs(one - steps * STEP) <= far for one, far in zip(change, TOLERANCES, strict=True))
+    uniform = max(abs(red - blue), abs(swir - blue)) <= UNIFORM
+    glint = value == WATER and steps != 0 and abs(swir - steps * STEP) > GLINT
+    return steps if near and uniform and not glint else None
+
+
+def _steps_along_soil(bands: Pairs, change: tuple[float, float, float]) -> int | None:
+    """Steps between two dates of soil beside what moisture changed along the line from dark to bright soil."""
+    total = np.sum([first + second for first, second in bands[:2]], axis=0)
+    dark, bright = total <= np.quantile(total, 0.2), total >= np.quantile(total, 0.8)
+    line = [float(np.median((a + b)[bright]) - np.median((a + b)[dark])) / 2 for a, b in bands]
+    if line[1] - line[0] < MIN_SOIL_CONTRAST:
+        return _steps(change, SOIL)
+    parts = np.column_stack([np.array(line) / np.linalg.norm(line), np.ones(3)])
+    fitted = np.linalg.lstsq(parts, np.array(change), rcond=None)[0]
+    rest = float(np.abs(np.array(change) - parts @ fitted).max())
+    steps = round(float(fitted[1]) / STEP)
+    far = abs(float(fitted[1])) - abs(steps) * STEP
+    lowest = -SOIL_TOLERANCE if steps == 0 else -SOIL_HAZE
+    return steps if lowest <= far <= SOIL_TOLERANCE and rest <= SOIL_REST else None
 
 
 def veiled_items(differences: Sequence[Difference]) -> frozenset[int]:

@@ -22,6 +22,7 @@ from toolkit.scenes.offset_evidence import (
     STEP,
     VEGETATION,
     Classes,
+    Floats,
     Numbers,
     PixelEvidence,
     crossing,
@@ -38,9 +39,13 @@ MAX_AGAINST = 0.1
 SEVERAL_DATES = (-0.06, -0.035, 0.05, 0.11)
 """As :data:`toolkit.scenes.offset_evidence.ONE_DATE`, for the land pixels of a group of at least
 :data:`MIN_DATES` dates: wetting and growth draw the line longer, so it scatters less."""
+SEVERAL_DATES_SWIR = (-9.0, -0.04, 0.02, 0.09)
+"""... of blue against SWIR. Moisture darkens SWIR more and moves the crossing down to -0.07 (PROSAIL's two
+soils), never up."""
 MIN_DATES = 4
 PIXELS_PER_DATE = 2000
 """Land pixels of each date in the line of a group."""
+Lines = tuple[float | None, float | None]
 ALLOWED = (0.0, OFFSET)
 
 
@@ -66,6 +71,8 @@ class OffsetCheck:
     """Items whose offset is tied to this one's by differences in time, itself not counted."""
     group_line: float | None
     """Where the soil line of those items crosses the diagonal, in this item's reflectance; None if not known."""
+    group_line_swir: float | None
+    """As ``group_line``, of blue against SWIR."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, texts and None, for JSON."""
@@ -95,11 +102,13 @@ def check_offsets(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> l
     excluded = [one.excluded(veiled=t in veiled) for t, one in enumerate(looked)]
     found: dict[int, OffsetCheck] = {}
     for group in group_items(len(scl), differences):
-        line = _group_line(numbers, scl, group)
-        base, reason = _group_state(group, excluded, line)
+        lines = _group_lines(numbers, scl, group)
+        base, reason = _group_state(group, excluded, lines)
         for item, more in group.steps.items():
             state, why = (None if base is None else base + more), reason
-            if state is not None and state in excluded[item]:
+            if state is not None and state not in STATES:
+                state, why = None, "differs from its neighbours in time by more than one offset"
+            elif state is not None and state in excluded[item]:
                 state, why = None, "its own pixels contradict its neighbours in time"
             found[item] = OffsetCheck(
                 outcome=_outcome(offsets[item], state),
@@ -110,52 +119,47 @@ def check_offsets(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> l
                 excluded=tuple(_to_add(one) for one in sorted(excluded[item])),
                 veiled=item in veiled,
                 linked_items=len(group.steps) - 1,
-                group_line=None if line is None else line + more * STEP,
+                group_line=None if lines[0] is None else lines[0] + more * STEP,
+                group_line_swir=None if lines[1] is None else lines[1] + more * STEP,
             )
     return [found[t] for t in range(len(scl))]
 
 
-def _group_state(
-    group: Group, excluded: Sequence[frozenset[int]], line: float | None
-) -> tuple[int | None, str]:
+def _group_state(group: Group, excluded: Sequence[frozenset[int]], lines: Lines) -> tuple[int | None, str]:
     """The state of the first item of a group, None if it cannot be told, and why."""
     voters = [item for item in group.steps if excluded[item]]
-    against = dict.fromkeys(STATES, 0)
+    possible = []
     for state in STATES:
-        against[state] = sum(state + group.steps[item] in excluded[item] for item in voters)
-    possible = [
-        state
-        for state in STATES
-        if against[state] <= MAX_AGAINST * len(voters)
-        and all(state + more in STATES for more in group.steps.values())
-    ]
-    by_line = set() if line is None else excluded_by_line(line, SEVERAL_DATES)
-    if line is not None:
-        possible = [state for state in possible if state not in by_line]
+        against = sum(state + group.steps[item] in excluded[item] for item in voters)
+        outside = sum(state + more not in STATES for more in group.steps.values())
+        if against <= MAX_AGAINST * len(voters) and outside <= MAX_AGAINST * len(group.steps):
+            possible.append(state)
+    by_lines = excluded_by_line(lines[0], SEVERAL_DATES) | excluded_by_line(lines[1], SEVERAL_DATES_SWIR)
+    possible = [state for state in possible if state not in by_lines]
     if len(possible) == 1:
         return possible[0], "only one offset fits the pixels"
     if not possible:
         return None, "no offset fits all of the pixels"
-    if not voters and line is None:
+    if not voters and lines == (None, None):
         return None, "too few clear pixels that tell"
     return None, "more than one offset fits the pixels"
 
 
-def _group_line(numbers: Numbers, scl: Classes, group: Group) -> float | None:
-    """Crossing of the soil line over the land pixels of a group, in the numbers of its first item."""
+def _group_lines(numbers: Numbers, scl: Classes, group: Group) -> Lines:
+    """Crossings of the soil lines over the land pixels of a group, in the numbers of its first item."""
     if len(group.steps) < MIN_DATES:
-        return None
-    blues, reds, soils = [], [], 0
+        return None, None
+    found: list[list[Floats]] = [[], [], []]
     for item, more in group.steps.items():
-        blue, red = (numbers[band][item] for band in CHECK_BANDS[:2])
-        land = np.isin(scl[item], (VEGETATION, SOIL)) & (np.minimum(blue, red) > DARKEST)
-        soils += int((scl[item] == SOIL).sum())
+        bands = [numbers[band][item] for band in CHECK_BANDS]
+        land = np.isin(scl[item], (VEGETATION, SOIL)) & (np.minimum(bands[0], bands[1]) > DARKEST)
         pick = slice(None, None, max(1, int(land.sum()) // PIXELS_PER_DATE))
-        blues.append(blue[land][pick] * SCALE - more * STEP)
-        reds.append(red[land][pick] * SCALE - more * STEP)
-    if soils == 0:
-        return None
-    return crossing(np.concatenate(blues), np.concatenate(reds))
+        for band, values in zip(bands, found, strict=True):
+            values.append(band[land][pick] * SCALE - more * STEP)
+    if not np.isin(scl[list(group.steps)], SOIL).any():
+        return None, None
+    blue, red, swir = (np.concatenate(values) for values in found)
+    return crossing(blue, red), crossing(blue, swir)
 
 
 def _to_add(state: int) -> float:

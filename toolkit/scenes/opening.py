@@ -12,9 +12,10 @@ import rasterio
 from rasterio.windows import Window
 
 from toolkit.catalog.access import LOCAL, Access
+from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.redaction import redact
 from toolkit.errors import AssetError, CropglobeError
-from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile
+from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile, RangeStream
 
 JPEG2000 = "JP2OpenJPEG"
 JPEG2000_AHEAD = 1_000_000
@@ -87,13 +88,17 @@ def _dataset(uri: str, remote: RangeFile | None, drivers: Sequence[str]) -> Iter
         return
     name = f"{PLACEHOLDER}{id(remote)}"
 
-    def opener(path: str, mode: str = "rb", **_: Any) -> RangeFile:
+    def opener(path: str, mode: str = "rb", **_: Any) -> RangeStream:
         """Give GDAL the file; it looks for companions beside it, too, which do not exist."""
         if path != name or mode not in ("r", "rb"):
             raise FileNotFoundError(path)
-        return remote
+        return RangeStream(remote)
 
-    with rasterio.open(name, driver=drivers[0], opener=opener, sharing=False) as pixels:
+    # One GDAL thread: those of the JPEG 2000 driver would open the file once more each, and cannot.
+    with (
+        rasterio.Env(**GDAL_OPTIONS),
+        rasterio.open(name, driver=drivers[0], opener=opener, sharing=False) as pixels,
+    ):
         yield pixels
 
 

@@ -53,23 +53,24 @@ class _Again(Exception):  # noqa: N818  # no error: a reason to ask once more
         self.reason, self.retry_after = reason, retry_after
 
 
-class RangeFile(io.RawIOBase):
-    """File object over HTTP ranges; a failure is kept in ``failure``, as GDAL cannot carry exceptions."""
+class RangeFile:
+    """A file on a server; what was fetched of it is kept until it is dropped."""
 
     def __init__(self, url: str, access: Access, *, ahead: int = AHEAD_BYTES) -> None:
-        """Open nothing yet.
+        """Ask for nothing yet.
 
         Args:
             url: reference as it stands in the item, not signed.
             access: how files of its catalog are read.
             ahead: least bytes read at a time.
         """
-        super().__init__()
         self.failure: CropglobeError | None = None
+        """What went wrong while GDAL read: its calls cannot carry exceptions."""
         self.requests = 0
+        """Requests sent."""
         self.received = 0
+        """Bytes received."""
         self._url, self._access, self._ahead, self._patience = url, access, ahead, access.patience
-        self._place = 0
         self._size: int | None = None
         self._tag: str | None = None
         self._direct: str | None = None
@@ -80,39 +81,22 @@ class RangeFile(io.RawIOBase):
         """Reference without signature."""
         return redact(self._url.partition("?")[0])
 
-    def readable(self) -> bool:
-        """Whether it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether it can be read anywhere."""
-        return True
-
-    def tell(self) -> int:
-        """Position, bytes."""
-        return self._place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence)
-        if start is None:
-            start = self._known_size()
-        self._place = max(0, start + offset)
-        return self._place
-
-    def read(self, size: int = -1) -> bytes:
-        """Read bytes at the position; empty at the end and after a failure."""
-        if self.failure is not None:
-            return b""  # GDAL tries on; the server must not be asked on
+    def size(self) -> int:
+        """Return the size in bytes; 0 after a failure."""
         try:
-            total = self._known_size()
-            stop = total if size < 0 else min(total, self._place + size)
-            found = self._held(self._place, stop) if stop > self._place else b""
+            return self._known_size() if self.failure is None else 0
+        except CropglobeError as error:
+            self.failure = error
+            return 0
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes from ``start`` to before ``stop``; fewer at the end, none after a failure."""
+        stop = min(stop, self.size())
+        try:
+            return self._held(start, stop) if stop > start else b""
         except CropglobeError as error:
             self.failure = self.failure or error
             return b""
-        self._place += len(found)
-        return found
 
     def prefetch(self, spans: Iterable[tuple[int, int]]) -> None:
         """Fetch ranges that will be read next, near ones in one request; earlier ones are dropped.
@@ -254,6 +238,40 @@ class RangeFile(io.RawIOBase):
     def _failed(self, reason: str, detail: str) -> AssetError:
         msg = f"{self.name!r} could not be read ({detail}). {ADVICE[reason]}"
         return AssetError(msg, reason=reason)
+
+
+class RangeStream(io.RawIOBase):
+    """A place in a remote file: what libraries read from. Several may be open at once."""
+
+    def __init__(self, file: RangeFile) -> None:
+        """Start at the first byte."""
+        super().__init__()
+        self._file, self._place = file, 0
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it can be read anywhere."""
+        return True
+
+    def tell(self) -> int:
+        """Place, bytes."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence)
+        self._place = max(0, (self._file.size() if start is None else start) + offset)
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes from the place on; none at the end and after a failure."""
+        stop = self._file.size() if size < 0 else self._place + size
+        found = self._file.read(self._place, stop)
+        self._place += len(found)
+        return found
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
