@@ -81,3 +81,60 @@ def test_gdal_reads_with_limits_and_one_thread():
         "GDAL_HTTP_LOW_SPEED_TIME",
         "GDAL_HTTP_TIMEOUT",
     } <= GDAL_OPTIONS.keys()
+
+
+LISTED = Guard(
+    "https://stac.example.org/v1",
+    frozenset({"stac.example.org", "*.cloudfront.net", "10.0.0.5", "store.corp"}),
+    frozenset({"10.0.0.5", "store.corp", "169.254.169.254"}),
+    frozenset({"eodata"}),
+)
+
+
+def test_a_star_stands_for_one_label_and_no_more():
+    assert LISTED.check("https://d1nklfio.cloudfront.net/a.nc")
+    for host in ("cloudfront.net", "a.b.cloudfront.net", "cloudfront.net.evil.org", "xcloudfront.net"):
+        with pytest.raises(UnsafeReferenceError):
+            LISTED.check(f"https://{host}/a.nc")
+
+
+def test_buckets_are_allowed_by_name():
+    assert LISTED.check("s3://eodata/Sentinel-2/a.jp2") == "s3://eodata/Sentinel-2/a.jp2"
+    for reference in ("s3://other/a.jp2", "s3://eodata.evil/a.jp2", "s3:///a.jp2", "S3://other/x"):
+        with pytest.raises(UnsafeReferenceError):
+            LISTED.check(reference)
+
+
+PRIVATE = [
+    "10.0.0.5",
+    "127.0.0.1",
+    "192.168.1.1",
+    "172.16.0.9",
+    "::1",
+    "fd00:ec2::254",
+    "::ffff:10.0.0.1",
+    "0.0.0.0",
+]
+
+
+@pytest.mark.parametrize("address", [*PRIVATE, "169.254.169.254", "fe80::1%eth0", "224.0.0.1", "100.64.0.1"])
+def test_a_name_of_the_table_never_leads_into_a_private_network(address):
+    with pytest.raises(UnsafeReferenceError, match="private network"):
+        LISTED.check_address("stac.example.org", address)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_host_that_the_user_named_may_be_private(address):
+    LISTED.check_address("store.corp", address)
+    LISTED.check_address("Store.Corp", address)
+
+
+def test_a_named_host_does_not_lead_to_the_credentials_of_a_cloud_machine_unless_they_are_meant():
+    with pytest.raises(UnsafeReferenceError):
+        LISTED.check_address("store.corp", "169.254.169.254")
+    LISTED.check_address("169.254.169.254", "169.254.169.254")
+
+
+@pytest.mark.parametrize("address", ["52.218.0.1", "2600:1f00::1"])
+def test_public_addresses_are_open_to_all_names(address):
+    LISTED.check_address("stac.example.org", address)

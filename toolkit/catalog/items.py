@@ -22,6 +22,7 @@ CATALOG = "cropglobe:catalog"
 NAMED_HOSTS = "cropglobe:named_hosts"
 """Item property: hosts that the user named in this run; never saved."""
 BASELINE = "s2:processing_baseline"
+DATASTRIP = "s2:datastrip_id"
 RASTER_EXTENSION = "https://stac-extensions.github.io/raster/"
 KEPT_ASSET_FIELDS = ("proj:shape", "proj:transform", "gsd", "file:checksum", "file:size")
 """Fields of an asset that loading or checks need, beside those of its numbers."""
@@ -54,7 +55,8 @@ def normalise(item: pystac.Item, keys: Mapping[str, str], profile: Profile, guar
     """Return a copy of an item that holds just the bands asked for, under their own names.
 
     Properties get the names that the rest of the code reads, whatever the catalog calls them:
-    ``proj:code``, ``grid:code``, ``s2:datatake_id``, ``s2:processing_baseline``, ``platform`` in lower case.
+    ``proj:code``, ``grid:code``, ``s2:datatake_id``, ``s2:datastrip_id``, ``s2:processing_baseline``,
+    ``s2:generation_time``, and ``platform`` in lower case.
 
     Args:
         item: item of a catalog, asset references absolute.
@@ -104,6 +106,7 @@ def _properties(item: pystac.Item, key: str | None, profile: Profile) -> dict[st
         "proj:code": _crs(old) or _crs(asset),
         "grid:code": old.get("grid:code") or _grid(old.get("s2:mgrs_tile")),
         "s2:datatake_id": old.get("s2:datatake_id") or old.get("eopf:datatake_id"),
+        DATASTRIP: old.get(DATASTRIP) or old.get("eopf:datastrip_id"),
         BASELINE: old.get(BASELINE) or old.get("processing:version"),
         "s2:generation_time": old.get("s2:generation_time") or old.get("processing:datetime"),
         "platform": str(old["platform"]).lower() if old.get("platform") else None,

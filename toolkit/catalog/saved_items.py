@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pystac
+from pyarrow import parquet
 
 from toolkit.catalog.items import NAMED_HOSTS
 from toolkit.errors import InputError
 from toolkit.storage import replacing, write_text
 
 PARQUET = ".parquet"
+NOTE = b"cropglobe"
+"""Key of the file's metadata under which the search is told: catalog, items left out."""
 UNREADABLE = (
     OSError,
     ValueError,
@@ -85,16 +88,17 @@ def _write_parquet(document: dict[str, Any], path: Path) -> Path:
     table = arrow.parse_stac_items_to_arrow(document["features"]).read_all()
     extra = {name: value for name, value in document.items() if name not in ("type", "features")}
     with replacing(path) as temporary:
-        arrow.to_parquet(table.replace_schema_metadata({b"cropglobe": json.dumps(extra)}), str(temporary))
+        arrow.to_parquet(table, str(temporary))
+        written = parquet.read_table(temporary)
+        note = {**(written.schema.metadata or {}), NOTE: json.dumps(extra).encode()}
+        parquet.write_table(written.replace_schema_metadata(note), temporary)
     return path
 
 
 def _read_parquet(path: Path) -> dict[str, Any]:
     arrow = _geoparquet()
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(path)
-    extra = json.loads((table.schema.metadata or {}).get(b"cropglobe", b"{}"))
+    table = parquet.read_table(path)
+    extra = json.loads((table.schema.metadata or {}).get(NOTE, b"{}"))
     return {"type": "FeatureCollection", "features": list(arrow.stac_table_to_items(table)), **extra}
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
 import pystac
 import shapely
 
-from toolkit.catalog.items import BASELINE, datatake, footprint
+from toolkit.catalog.items import BASELINE, DATASTRIP, datatake, footprint
 
 SAME_PLACE = 0.5
 """Share of the older item that a newer one must cover: halves of a split granule overlap far less."""
@@ -53,6 +54,9 @@ def _age(item: pystac.Item) -> tuple[tuple[int, ...], str, str, str]:
 
 def _same_place(older: pystac.Item, newer: pystac.Item) -> bool:
     """Whether a newer item shows what an older one shows, rather than the other half of a split granule."""
+    strips = [_strip(item) for item in (older, newer)]
+    if strips[0] and strips[0] == strips[1]:
+        return True
     gaps = [float(item.properties.get("s2:nodata_pixel_percentage") or 0) for item in (older, newer)]
     if min(gaps) > 0 and 200 - sum(gaps) <= WHOLE_PERCENT:
         return False
@@ -60,3 +64,9 @@ def _same_place(older: pystac.Item, newer: pystac.Item) -> bool:
     if one is None or other is None or shapely.area(one) == 0:
         return True
     return bool(shapely.area(shapely.intersection(one, other)) > SAME_PLACE * shapely.area(one))
+
+
+def _strip(item: pystac.Item) -> str | None:
+    """Return when sensing of an item's datastrip began: reprocessing keeps it, halves have two."""
+    found = re.search(r"_(S\d{8}T\d{6})_", str(item.properties.get(DATASTRIP, "")))
+    return found[1] if found else None

@@ -53,8 +53,10 @@ HARDLY_CLIPPED = 0.2
 MIN_CONTRAST = 0.03
 """Red must differ by this much more than blue between dark and bright soils for a line. Below it the line is
 noise: bare pixels of a real EMIT scene with a contrast of 0.016 cross at -0.1."""
-ONE_DATE = (-0.07, 0.0, 0.05, 0.13)
-"""Where a line of one date crosses the diagonal: below -0.07 not 0, above 0.0 not -1, below 0.05 not 1, above
+MAX_CUT = 0.05
+"""With a larger share of land at 0 or 1 the dark end of the line is cut off."""
+ONE_DATE = (-0.07, 0.03, 0.05, 0.13)
+"""Where a line of one date crosses the diagonal: below -0.07 not 0, above 0.03 not -1, below 0.05 not 1, above
 0.13 not 0. Flanders: -0.023 to 0.091, median 0.02."""
 
 Numbers = Mapping[str, npt.NDArray[np.uint16]]
@@ -153,7 +155,11 @@ def look_at_item(numbers: Numbers, scl: Classes) -> PixelEvidence:
     clouds = int(np.isin(scl, CLOUDS).sum())
     land = vegetation | soil
     seen = land & (darker > DARKEST * SCALE)
-    line = crossing(blue[seen], red[seen]) if _enough(soil) and seen.sum() > land.sum() / 2 else None
+    line = (
+        crossing(blue[seen], red[seen])
+        if _enough(soil) and seen.sum() >= (1 - MAX_CUT) * land.sum()
+        else None
+    )
     return PixelEvidence(
         vegetation_pixels=int(vegetation.sum()),
         soil_pixels=int(soil.sum()),

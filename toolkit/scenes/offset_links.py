@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,17 +41,20 @@ MAX_CLIPPED = 0.3
 """A band with more of its pixels at 0 or 1 is not compared."""
 MIN_SOIL_CONTRAST = 0.02
 """Red must differ by this much more than blue between dark and bright soil, to know the line of moisture."""
-SOIL_TOLERANCE = 0.035
-"""How far the common change of soils beside moisture may be from whole steps, reflectance: half a step less
-0.015 for noise."""
-SOIL_HAZE = 0.015
-"""... and below a whole step: haze of 0.05 in blue over soils looks like 0.078 in all bands and some wetting."""
+SOIL_TOLERANCE = 0.03
+"""How far the change that all bands of soil share, beside moisture, may be from 0, reflectance: half a step
+less 0.02 for noise."""
+MAX_WETTING = 0.09
+"""Change of soil SWIR beyond which moisture is not told from an offset, reflectance."""
 SOIL_REST = 0.02
-"""What neither moisture nor an offset explains, reflectance, at most."""
-GLINT = 0.015
-"""How far SWIR of water may be from a whole step: glint of up to 0.06 changes all bands alike."""
+"""What neither moisture nor an offset explains in soil, reflectance, at most."""
+SURE = 0.015
+"""How far all bands of soil and water may be from a whole step, reflectance: haze of 0.05 in blue and some drying
+look like 0.08 in all bands of a soil, glint like 0.06 in those of water."""
 VEIL = 0.05
 """Blue brighter than the neighbours by this, and by :data:`UNIFORM` more than SWIR: haze or thin cloud."""
+CONFIRMING = 2
+"""Other items that must be tied to both of a pair of soils, so that no single hazy date ties two halves."""
 MIN_AGREEMENT = 0.75
 """An item whose links agree less than this with the rest of its group is taken out of it."""
 
@@ -102,20 +105,38 @@ def compare_items(numbers: Numbers, scl: Classes) -> list[Difference]:
                 shared = of_class[first] & of_class[second]
                 if shared.sum() >= MIN_PIXELS:
                     bands = [(band[first][shared], band[second][shared]) for band in floats]
-                    found.append(_difference(first, second, value, bands))
-    return found
+                    found.append((value, _difference(first, second, value, bands)))
+    soils = _supported([one for value, one in found if value == SOIL])
+    return [one for value, one in found if value != SOIL] + soils
+
+
+def _supported(differences: Sequence[Difference]) -> list[Difference]:
+    """Differences, without the steps of those pairs that too few other items confirm."""
+    steps = {(one.first, one.second): one.steps for one in differences if one.steps is not None}
+    steps |= {(second, first): -value for (first, second), value in steps.items()}
+    items = {item for pair in steps for item in pair}
+
+    def confirmed(one: Difference) -> bool:
+        found = sum(
+            steps[one.first, item] + steps[item, one.second] == one.steps
+            for item in items
+            if (one.first, item) in steps and (item, one.second) in steps
+        )
+        return found >= CONFIRMING
+
+    return [one if confirmed(one) else replace(one, steps=None) for one in differences]
 
 
 def _difference(first: int, second: int, value: int, bands: Pairs) -> Difference:
     lowest = DARKEST * SCALE * 1.001
-    if any(max((a <= lowest).mean(), (b <= lowest).mean()) > MAX_CLIPPED for a, b in bands[:2]):
+    if any((one <= lowest).mean() > MAX_CLIPPED for pair in bands for one in pair):
         return Difference(first, second, None, None)
     changes = [b - a for a, b in bands]
     low, blue, high = (float(v) for v in np.percentile(changes[0], (25, 50, 75)))
     red, swir = (float(np.median(change)) for change in changes[1:])
-    if max((v <= lowest).mean() for v in bands[2]) > MAX_CLIPPED:
-        swir = blue  # black in both: says nothing
-    steps = _steps_along_soil(bands, (blue, red, swir)) if value == SOIL else _steps((blue, red, swir), value)
+    steps = _steps((blue, red, swir), value)
+    if value == SOIL and _same_soil(bands, (blue, red, swir)):
+        steps = 0
     fits = high - low <= MAX_SPREAD
     veiled = None
     if abs(blue) > VEIL and abs(blue) - abs(swir) * np.sign(blue * swir) > UNIFORM:
@@ -129,24 +150,23 @@ def _steps(change: tuple[float, float, float], value: int) -> int | None:
     steps = round(blue / STEP)
     near = all(abs(one - steps * STEP) <= far for one, far in zip(change, TOLERANCES, strict=True))
     uniform = max(abs(red - blue), abs(swir - blue)) <= UNIFORM
-    glint = value == WATER and steps != 0 and abs(swir - steps * STEP) > GLINT
-    return steps if near and uniform and not glint else None
+    sure = max(abs(one - steps * STEP) for one in change) <= SURE
+    return steps if near and uniform and (steps == 0 or value == VEGETATION or sure) else None
 
 
-def _steps_along_soil(bands: Pairs, change: tuple[float, float, float]) -> int | None:
-    """Steps between two dates of soil beside what moisture changed along the line from dark to bright soil."""
+def _same_soil(bands: Pairs, change: tuple[float, float, float]) -> bool:
+    """Whether soils changed along the line from dark to bright soil, as moisture changes them, and nothing else."""
+    if abs(change[2]) > MAX_WETTING:
+        return False
     total = np.sum([first + second for first, second in bands[:2]], axis=0)
     dark, bright = total <= np.quantile(total, 0.2), total >= np.quantile(total, 0.8)
     line = [float(np.median((a + b)[bright]) - np.median((a + b)[dark])) / 2 for a, b in bands]
     if line[1] - line[0] < MIN_SOIL_CONTRAST:
-        return _steps(change, SOIL)
+        return False
     parts = np.column_stack([np.array(line) / np.linalg.norm(line), np.ones(3)])
     fitted = np.linalg.lstsq(parts, np.array(change), rcond=None)[0]
     rest = float(np.abs(np.array(change) - parts @ fitted).max())
-    steps = round(float(fitted[1]) / STEP)
-    far = abs(float(fitted[1])) - abs(steps) * STEP
-    lowest = -SOIL_TOLERANCE if steps == 0 else -SOIL_HAZE
-    return steps if lowest <= far <= SOIL_TOLERANCE and rest <= SOIL_REST else None
+    return abs(float(fitted[1])) <= SOIL_TOLERANCE and rest <= SOIL_REST
 
 
 def veiled_items(differences: Sequence[Difference]) -> frozenset[int]:

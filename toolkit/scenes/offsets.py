@@ -16,6 +16,7 @@ import numpy as np
 from toolkit.errors import BandError, InputError
 from toolkit.scenes.offset_evidence import (
     CHECK_BANDS,
+    MAX_CUT,
     SCALE,
     SOIL,
     STATES,
@@ -39,7 +40,7 @@ MAX_AGAINST = 0.1
 SEVERAL_DATES = (-0.06, -0.035, 0.05, 0.11)
 """As :data:`toolkit.scenes.offset_evidence.ONE_DATE`, for the land pixels of a group of at least
 :data:`MIN_DATES` dates: wetting and growth draw the line longer, so it scatters less."""
-SEVERAL_DATES_SWIR = (-9.0, -0.04, 0.02, 0.09)
+SEVERAL_DATES_SWIR = (-9.0, -0.04, -0.06, 0.09)
 """... of blue against SWIR. Moisture darkens SWIR more and moves the crossing down to -0.07 (PROSAIL's two
 soils), never up."""
 MIN_DATES = 4
@@ -153,10 +154,12 @@ def _group_lines(numbers: Numbers, scl: Classes, group: Group) -> Lines:
     for item, more in group.steps.items():
         bands = [numbers[band][item] for band in CHECK_BANDS]
         land = np.isin(scl[item], (VEGETATION, SOIL)) & (np.minimum(bands[0], bands[1]) > DARKEST)
+        if land.sum() < (1 - MAX_CUT) * np.isin(scl[item], (VEGETATION, SOIL)).sum():
+            continue
         pick = slice(None, None, max(1, int(land.sum()) // PIXELS_PER_DATE))
         for band, values in zip(bands, found, strict=True):
             values.append(band[land][pick] * SCALE - more * STEP)
-    if not np.isin(scl[list(group.steps)], SOIL).any():
+    if len(found[0]) < MIN_DATES or not np.isin(scl[list(group.steps)], SOIL).any():
         return None, None
     blue, red, swir = (np.concatenate(values) for values in found)
     return crossing(blue, red), crossing(blue, swir)
