@@ -113,7 +113,7 @@ PRIVATE = [
     "::1",
     "fd00:ec2::254",
     "::ffff:10.0.0.1",
-    "0.0.0.0",
+    "0.0.0.0",  # noqa: S104  # an address, no binding
 ]
 
 

@@ -147,7 +147,7 @@ def _candidates(
             msg = f"The catalog {profile.url!r} cannot be read ({_short(error)}). Check the path."
             raise InputError(msg) from error
         msg = (
-            f"The catalog {profile.url!r} cannot be read: {_short(ours or error)} "
+            f"The catalog {profile.url!r} cannot be read: {_short(ours or error).rstrip('.')}. "
             f"Check the address and the network. Known catalogs: {', '.join(PROFILES)}."
         )
         raise RemoteError(msg) from None

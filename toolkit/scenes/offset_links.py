@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from toolkit.scenes.offset_evidence import (
     CHECK_BANDS,
+    CLOUDS,
+    MAX_CLOUD,
+    MAX_CUT,
     MIN_PIXELS,
     SCALE,
     SOIL,
@@ -40,14 +43,11 @@ MAX_SPREAD = 0.04
 MAX_CLIPPED = 0.3
 """A band with more of its pixels at 0 or 1 is not compared."""
 MIN_SOIL_CONTRAST = 0.02
-"""Red must differ by this much more than blue between dark and bright soil, to know the line of moisture."""
+"""Red must differ by this much between dark and bright soil to know the slope of their line, reflectance."""
+MAX_SLOPE = 0.85
+"""Blue over red along the line, beyond which it does not cross the diagonal well. PROSAIL's soils: 0.74."""
 SOIL_TOLERANCE = 0.03
-"""How far the change that all bands of soil share, beside moisture, may be from 0, reflectance: half a step
-less 0.02 for noise."""
-MAX_WETTING = 0.09
-"""Change of soil SWIR beyond which moisture is not told from an offset, reflectance."""
-SOIL_REST = 0.02
-"""What neither moisture nor an offset explains in soil, reflectance, at most."""
+"""How far the crossings of two dates of soil may differ, reflectance."""
 SURE = 0.015
 """How far all bands of soil and water may be from a whole step, reflectance: haze of 0.05 in blue and some drying
 look like 0.08 in all bands of a soil, glint like 0.06 in those of water."""
@@ -81,8 +81,6 @@ class Group:
 
     steps: dict[int, int]
     """Item -> steps of 0.1 it holds more than the first of the group."""
-    links: int
-    """Number of pairs that tie the group together."""
 
 
 def compare_items(numbers: Numbers, scl: Classes) -> list[Difference]:
@@ -105,26 +103,53 @@ def compare_items(numbers: Numbers, scl: Classes) -> list[Difference]:
                 shared = of_class[first] & of_class[second]
                 if shared.sum() >= MIN_PIXELS:
                     bands = [(band[first][shared], band[second][shared]) for band in floats]
-                    found.append((value, _difference(first, second, value, bands)))
-    soils = _supported([one for value, one in found if value == SOIL])
-    return [one for value, one in found if value != SOIL] + soils
+                    found.append(_difference(first, second, value, bands))
+    return [*found, *_compare_soils(numbers, scl)]
 
 
-def _supported(differences: Sequence[Difference]) -> list[Difference]:
-    """Differences, without the steps of those pairs that too few other items confirm."""
-    steps = {(one.first, one.second): one.steps for one in differences if one.steps is not None}
-    steps |= {(second, first): -value for (first, second), value in steps.items()}
-    items = {item for pair in steps for item in pair}
+def soil_crossings(numbers: Numbers, scl: Classes) -> dict[int, float]:
+    """Return where each item's soil, along the line of all soils of the place, meets equal blue and red.
 
-    def confirmed(one: Difference) -> bool:
-        found = sum(
-            steps[one.first, item] + steps[item, one.second] == one.steps
-            for item in items
-            if (one.first, item) in steps and (item, one.second) in steps
-        )
-        return found >= CONFIRMING
+    Moisture and brightness move a soil along a line through the origin, whose slope no offset changes. The
+    slope is the median over the dates, which one date alone would not give well enough.
 
-    return [one if confirmed(one) else replace(one, steps=None) for one in differences]
+    Args:
+        numbers: uint16 ``(time, y, x)`` by band, digital numbers.
+        scl: uint8 ``(time, y, x)``, scene classification.
+
+    Returns:
+        Item -> reflectance of the crossing, about what was added to blue and red: an offset, and about 1.6
+        times the haze in blue. Items with too little unclipped soil or too much cloud are left out.
+    """
+    middles, slopes = {}, []
+    for item, classes in enumerate(scl):
+        soil = classes == SOIL
+        blue, red = (numbers[band][item][soil] * SCALE for band in CHECK_BANDS[:2])
+        cut = np.minimum(blue, red) <= DARKEST * SCALE * 1.001
+        veiled = np.isin(classes, CLOUDS).sum() > MAX_CLOUD * (classes > 0).sum()
+        if len(blue) < MIN_PIXELS or veiled or cut.mean() > MAX_CUT:
+            continue
+        middles[item] = float(np.median(blue)), float(np.median(red))
+        total = blue + red
+        dark, bright = total <= np.quantile(total, 0.2), total >= np.quantile(total, 0.8)
+        contrast = [float(np.median(band[bright]) - np.median(band[dark])) for band in (blue, red)]
+        if contrast[1] >= MIN_SOIL_CONTRAST:
+            slopes.append(contrast[0] / contrast[1])
+    if not slopes or (slope := float(np.median(slopes))) > MAX_SLOPE:
+        return {}
+    return {item: (blue - slope * red) / (1 - slope) for item, (blue, red) in middles.items()}
+
+
+def _compare_soils(numbers: Numbers, scl: Classes) -> list[Difference]:
+    """Tie items of soil whose crossings agree, if other items confirm it."""
+    at = soil_crossings(numbers, scl)
+    near = {item: {o for o in at if o != item and abs(at[o] - at[item]) <= SOIL_TOLERANCE} for item in at}
+    return [
+        Difference(first, second, 0, None)
+        for first in at
+        for second in near[first]
+        if first < second and len(near[first] & near[second]) >= CONFIRMING
+    ]
 
 
 def _difference(first: int, second: int, value: int, bands: Pairs) -> Difference:
@@ -135,8 +160,6 @@ def _difference(first: int, second: int, value: int, bands: Pairs) -> Difference
     low, blue, high = (float(v) for v in np.percentile(changes[0], (25, 50, 75)))
     red, swir = (float(np.median(change)) for change in changes[1:])
     steps = _steps((blue, red, swir), value)
-    if value == SOIL and _same_soil(bands, (blue, red, swir)):
-        steps = 0
     fits = high - low <= MAX_SPREAD
     veiled = None
     if abs(blue) > VEIL and abs(blue) - abs(swir) * np.sign(blue * swir) > UNIFORM:
@@ -152,21 +175,6 @@ def _steps(change: tuple[float, float, float], value: int) -> int | None:
     uniform = max(abs(red - blue), abs(swir - blue)) <= UNIFORM
     sure = max(abs(one - steps * STEP) for one in change) <= SURE
     return steps if near and uniform and (steps == 0 or value == VEGETATION or sure) else None
-
-
-def _same_soil(bands: Pairs, change: tuple[float, float, float]) -> bool:
-    """Whether soils changed along the line from dark to bright soil, as moisture changes them, and nothing else."""
-    if abs(change[2]) > MAX_WETTING:
-        return False
-    total = np.sum([first + second for first, second in bands[:2]], axis=0)
-    dark, bright = total <= np.quantile(total, 0.2), total >= np.quantile(total, 0.8)
-    line = [float(np.median((a + b)[bright]) - np.median((a + b)[dark])) / 2 for a, b in bands]
-    if line[1] - line[0] < MIN_SOIL_CONTRAST:
-        return False
-    parts = np.column_stack([np.array(line) / np.linalg.norm(line), np.ones(3)])
-    fitted = np.linalg.lstsq(parts, np.array(change), rcond=None)[0]
-    rest = float(np.abs(np.array(change) - parts @ fitted).max())
-    return abs(float(fitted[1])) <= SOIL_TOLERANCE and rest <= SOIL_REST
 
 
 def veiled_items(differences: Sequence[Difference]) -> frozenset[int]:
@@ -205,10 +213,7 @@ def group_items(count: int, differences: Sequence[Difference]) -> list[Group]:
             break
         alone.add(worst)
         links = [one for one in links if worst not in (one.first, one.second)]
-    return [
-        Group({item: steps[item] for item in members}, sum(one.first in members for one in links))
-        for members in groups
-    ]
+    return [Group({item: steps[item] for item in members}) for members in groups]
 
 
 def _align(count: int, links: Sequence[Difference]) -> tuple[dict[int, int], list[set[int]]]:

@@ -7,8 +7,9 @@ time (:mod:`toolkit.scenes.offset_links`). An offset is only named where everyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -30,23 +31,21 @@ from toolkit.scenes.offset_evidence import (
     excluded_by_line,
     look_at_item,
 )
-from toolkit.scenes.offset_links import Group, compare_items, group_items, veiled_items
+from toolkit.scenes.offset_links import Group, compare_items, group_items, soil_crossings, veiled_items
 from toolkit.scenes.radiometry import DARKEST, OFFSET
 
 Outcome = Literal["fine", "missing", "doubled", "cannot tell"]
 
 MAX_AGAINST = 0.1
 """Share of a group's speaking items that may contradict its offset; they themselves stay undecided."""
-SEVERAL_DATES = (-0.06, -0.035, 0.05, 0.11)
-"""As :data:`toolkit.scenes.offset_evidence.ONE_DATE`, for the land pixels of a group of at least
-:data:`MIN_DATES` dates: wetting and growth draw the line longer, so it scatters less."""
-SEVERAL_DATES_SWIR = (-9.0, -0.04, -0.06, 0.09)
-"""... of blue against SWIR. Moisture darkens SWIR more and moves the crossing down to -0.07 (PROSAIL's two
-soils), never up."""
+SEVERAL_DATES = (-0.05, -0.035, 0.055, 0.09)
+"""As :data:`toolkit.scenes.offset_evidence.ONE_DATE`, for the median over the dates of a group."""
 MIN_DATES = 4
-PIXELS_PER_DATE = 2000
-"""Land pixels of each date in the line of a group."""
-Lines = tuple[float | None, float | None]
+"""Dates of soil that a group needs for that."""
+MAX_ODD = 0.045
+"""How far a date's crossing may be from the median of its group, reflectance: less than half a step."""
+MAX_ODD_SHARE = 0.25
+"""With a larger share of odd dates the group is no group."""
 ALLOWED = (0.0, OFFSET)
 
 
@@ -72,8 +71,6 @@ class OffsetCheck:
     """Items whose offset is tied to this one's by differences in time, itself not counted."""
     group_line: float | None
     """Where the soil line of those items crosses the diagonal, in this item's reflectance; None if not known."""
-    group_line_swir: float | None
-    """As ``group_line``, of blue against SWIR."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, texts and None, for JSON."""
@@ -102,9 +99,11 @@ def check_offsets(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> l
     veiled = veiled_items(differences)
     excluded = [one.excluded(veiled=t in veiled) for t, one in enumerate(looked)]
     found: dict[int, OffsetCheck] = {}
-    for group in group_items(len(scl), differences):
-        lines = _group_lines(numbers, scl, group)
-        base, reason = _group_state(group, excluded, lines)
+    crossings = soil_crossings(numbers, scl)
+    groups = group_items(len(scl), differences)
+    for group in chain.from_iterable(_split_soils(group, crossings) for group in groups):
+        line = _group_line(group, crossings)
+        base, reason = _group_state(group, excluded, line)
         for item, more in group.steps.items():
             state, why = (None if base is None else base + more), reason
             if state is not None and state not in STATES:
@@ -120,13 +119,14 @@ def check_offsets(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> l
                 excluded=tuple(_to_add(one) for one in sorted(excluded[item])),
                 veiled=item in veiled,
                 linked_items=len(group.steps) - 1,
-                group_line=None if lines[0] is None else lines[0] + more * STEP,
-                group_line_swir=None if lines[1] is None else lines[1] + more * STEP,
+                group_line=None if line is None else line + more * STEP,
             )
     return [found[t] for t in range(len(scl))]
 
 
-def _group_state(group: Group, excluded: Sequence[frozenset[int]], lines: Lines) -> tuple[int | None, str]:
+def _group_state(
+    group: Group, excluded: Sequence[frozenset[int]], line: float | None
+) -> tuple[int | None, str]:
     """The state of the first item of a group, None if it cannot be told, and why."""
     voters = [item for item in group.steps if excluded[item]]
     possible = []
@@ -135,34 +135,34 @@ def _group_state(group: Group, excluded: Sequence[frozenset[int]], lines: Lines)
         outside = sum(state + more not in STATES for more in group.steps.values())
         if against <= MAX_AGAINST * len(voters) and outside <= MAX_AGAINST * len(group.steps):
             possible.append(state)
-    by_lines = excluded_by_line(lines[0], SEVERAL_DATES) | excluded_by_line(lines[1], SEVERAL_DATES_SWIR)
+    by_lines = excluded_by_line(line, SEVERAL_DATES)
     possible = [state for state in possible if state not in by_lines]
     if len(possible) == 1:
         return possible[0], "only one offset fits the pixels"
     if not possible:
         return None, "no offset fits all of the pixels"
-    if not voters and lines == (None, None):
+    if not voters and line is None:
         return None, "too few clear pixels that tell"
     return None, "more than one offset fits the pixels"
 
 
-def _group_lines(numbers: Numbers, scl: Classes, group: Group) -> Lines:
-    """Crossings of the soil lines over the land pixels of a group, in the numbers of its first item."""
-    if len(group.steps) < MIN_DATES:
-        return None, None
-    found: list[list[Floats]] = [[], [], []]
-    for item, more in group.steps.items():
-        bands = [numbers[band][item] for band in CHECK_BANDS]
-        land = np.isin(scl[item], (VEGETATION, SOIL)) & (np.minimum(bands[0], bands[1]) > DARKEST)
-        if land.sum() < (1 - MAX_CUT) * np.isin(scl[item], (VEGETATION, SOIL)).sum():
-            continue
-        pick = slice(None, None, max(1, int(land.sum()) // PIXELS_PER_DATE))
-        for band, values in zip(bands, found, strict=True):
-            values.append(band[land][pick] * SCALE - more * STEP)
-    if len(found[0]) < MIN_DATES or not np.isin(scl[list(group.steps)], SOIL).any():
-        return None, None
-    blue, red, swir = (np.concatenate(values) for values in found)
-    return crossing(blue, red), crossing(blue, swir)
+def _split_soils(group: Group, crossings: Mapping[int, float]) -> list[Group]:
+    """Take the items out of a group whose soil does not fit the rest; all of them if many do not."""
+    at = {item: crossings[item] - more * STEP for item, more in group.steps.items() if item in crossings}
+    if len(at) < MIN_DATES:
+        return [group]
+    middle = float(np.median(list(at.values())))
+    odd = [item for item, value in at.items() if abs(value - middle) > MAX_ODD]
+    if len(odd) > MAX_ODD_SHARE * len(at):
+        odd = list(at)
+    rest = {item: more for item, more in group.steps.items() if item not in odd}
+    return [*([Group(rest)] if rest else []), *(Group({item: 0}) for item in odd)]
+
+
+def _group_line(group: Group, crossings: Mapping[int, float]) -> float | None:
+    """Median crossing of the soil lines of a group, in the numbers of the item with 0 steps."""
+    at = [crossings[item] - more * STEP for item, more in group.steps.items() if item in crossings]
+    return float(np.median(at)) if len(at) >= MIN_DATES else None
 
 
 def _to_add(state: int) -> float:
