@@ -53,6 +53,8 @@ SURE = 0.015
 look like 0.08 in all bands of a soil, glint like 0.06 in those of water."""
 VEIL = 0.05
 """Blue brighter than the neighbours by this, and by :data:`UNIFORM` more than SWIR: haze or thin cloud."""
+MAX_RANGE = 0.1
+"""Range of crossings (10th to 90th percentile) beyond which dates of soil are not tied together, reflectance."""
 CONFIRMING = 2
 """Other items that must be tied to both of a pair of soils, so that no single hazy date ties two halves."""
 MIN_AGREEMENT = 0.75
@@ -143,6 +145,8 @@ def soil_crossings(numbers: Numbers, scl: Classes) -> dict[int, float]:
 def _compare_soils(numbers: Numbers, scl: Classes) -> list[Difference]:
     """Tie items of soil whose crossings agree, if other items confirm it."""
     at = soil_crossings(numbers, scl)
+    if not at or np.ptp(np.percentile(list(at.values()), (10, 90))) > MAX_RANGE:
+        return []  # some with an offset and some without, or much haze: neighbours do not help
     near = {item: {o for o in at if o != item and abs(at[o] - at[item]) <= SOIL_TOLERANCE} for item in at}
     return [
         Difference(first, second, 0, None)
