@@ -128,6 +128,14 @@ class ScenesRequest(SearchRequest):
         None, description="Local worker processes; default one per core."
     )
     scheduler: str | None = Field(None, description="Address of a Dask scheduler to use instead.")
+    offset: Annotated[float, Field(ge=-0.1, le=0.1)] | None = Field(
+        None, description="Reflectance to add to every scene, instead of what metadata and pixels say."
+    )
+    radiometry: Literal["correct", "stop", "trust"] = Field(
+        "correct",
+        description="Where pixels contradict the offset of the metadata: correct it, stop, or trust the "
+        "metadata unchecked.",
+    )
     on_error: Literal["skip", "stop"] = Field(
         "skip", description="A scene that cannot be read: leave it out and say so, or stop."
     )

@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from pipelines.config import MapRequest
 from pipelines.folder import prepare, scratch, versions, write_json
 from pipelines.progress import Progress
+from pipelines.radiometry import as_record, settle
 from pipelines.result import CropMap
 from pipelines.search import FoundScenes, find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
@@ -107,6 +108,7 @@ def run(
         found = find(config, aoi, season, folder=work, bands=checkpoint.recipe.bands)
         _check_simulated(checkpoint, found.items, allowed=config.allow_simulated_model)
         tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
+        found, offsets = settle(found, geobox, aoi, config)
         watch.lap("search")
         job = TileJob(
             items=freeze(found.path, found.items, config),
@@ -124,8 +126,9 @@ def run(
         staged = join_tiles(order, work, geobox, work, legend=checkpoint.legend, tags=tags)
         accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, checkpoint)
         areas = area_by_crop(staged["crop"], checkpoint.legend)
-        files = publish({**staged, "items": found.path}, config.out)
-    files.pop("items")
+        files = publish({**staged, "items": found.path, **offsets.files}, config.out)
+    for name in ("items", "offset_checks"):
+        files.pop(name, None)
     watch.lap("join and check")
     if not any(report.mapped for report in reports):
         warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
@@ -141,6 +144,7 @@ def run(
         n_scenes=len(found.items),
         left_out=found.skipped,
         failed=failed,
+        offsets=offsets,
         complete=found.complete and not failed,
         attribution=attribution(found.items),
     )
@@ -284,6 +288,7 @@ def _record(result: CropMap, found: FoundScenes, checkpoint: Checkpoint, geobox:
         "items": [{"id": item.id, "datetime": str(item.datetime)} for item in found.items],
         "items_found": found.items.extra_fields.get("found"),
         "items_left_out": found.items.extra_fields.get("skipped", {}),
+        "offsets": as_record(result.offsets),
         "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,
         "accuracy": None if result.accuracy is None else result.accuracy.to_dict(checkpoint.legend),

@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from pipelines.config import FeaturesRequest
 from pipelines.folder import prepare, scratch, versions, write_json
 from pipelines.progress import Progress
+from pipelines.radiometry import settle
 from pipelines.saved_features import SavedFeatures, WrittenTile
 from pipelines.search import FoundScenes, find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
@@ -88,6 +89,7 @@ def run(
     with scratch(prepare(config.out)) as work:
         found = find(config, aoi, season, folder=work, bands=recipe.bands)
         tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
+        found, offsets = settle(found, geobox, aoi, config)
         job = FeaturesJob(
             items=freeze(found.path, found.items, config),
             recipe=recipe,
@@ -108,13 +110,14 @@ def run(
                 finished = _write_cogs(finished, work.resolve() / FOLDER, connected, tell)
                 watch.lap("GeoTIFFs")
         publish_folder(finished, path, mark=mark, holding=holding)
-        found = replace(found, path=publish({"items": found.path}, config.out)["items"])
+        found = replace(found, path=publish({"items": found.path, **offsets.files}, config.out)["items"])
     result = SavedFeatures(
         path=path,
         recipe=recipe,
         geobox=geobox,
         found=found,
         tiles=tuple(written),
+        offsets=offsets,
         seconds=watch.seconds,
         attribution=attribution(found.items),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from pipelines.radiometry import OffsetRecord
 from toolkit.learn.accuracy import Accuracy
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, failed_lines
@@ -35,6 +36,8 @@ class CropMap:
     """Reason -> scenes left out by the search."""
     failed: tuple[FailedItem, ...]
     """Scenes that could not be read in some tile."""
+    offsets: OffsetRecord
+    """What became of the reflectance offsets."""
     complete: bool
     """Whether every scene of the season could be used."""
     attribution: str
@@ -49,6 +52,7 @@ class CropMap:
         lines += self._accuracy_lines()
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items()) or "none"
         lines += ["", f"{self.n_scenes} scenes used, left out: {reasons}", *failed_lines(self.failed)]
+        lines += self.offsets.lines()
         lines += [f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]

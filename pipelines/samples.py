@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from pipelines.config import SamplesRequest
 from pipelines.folder import prepare
 from pipelines.progress import Progress
+from pipelines.radiometry import as_record, settle
 from pipelines.search import find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
 from pipelines.tiling import cut_tiles
@@ -92,6 +93,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     year = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
     found = find(config, aoi, year, folder=config.out, bands=recipe.bands)
     tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
+    found, offsets = settle(found, geobox, aoi, config)
     simulated = any(is_simulated(item) for item in found.items)
     job = SamplesJob(
         items=freeze(found.path, found.items, config),
@@ -119,6 +121,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         "labels": config.labels.name,
         "cap_per_field": config.cap_per_field,
         "seed": config.seed,
+        "offsets": as_record(offsets),
         "items_failed": {one.item: one.reason for one in failures.items.values()},
     }
     joined = join_samples(parts, same_fields=True)

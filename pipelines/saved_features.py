@@ -9,6 +9,7 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from pipelines.folder import versions
+from pipelines.radiometry import OffsetRecord, as_record
 from pipelines.search import FoundScenes
 from toolkit.catalog.items import is_simulated
 from toolkit.cubes.recipe import FeatureRecipe
@@ -46,6 +47,8 @@ class SavedFeatures:
     """Scenes they were made from, and their season."""
     tiles: tuple[WrittenTile, ...]
     """What was written, in no order."""
+    offsets: OffsetRecord
+    """What became of the reflectance offsets."""
     seconds: dict[str, float]
     """Wall seconds of each stage."""
     attribution: str
@@ -100,6 +103,7 @@ class SavedFeatures:
             f"{len(self.tiles)} tiles, {self.n_outside} outside the area; {seen}",
             f"{len(self.found.items)} scenes used, left out: {reasons}",
             *failed_lines(self.failed),
+            *self.offsets.lines(),
             f"read: {self.reads.line()}",
             f"seconds: {_seconds(self.seconds)}",
             f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}",
@@ -125,6 +129,7 @@ class SavedFeatures:
             "items": [{"id": item.id, "datetime": str(item.datetime)} for item in items],
             "items_found": items.extra_fields.get("found"),
             "items_left_out": items.extra_fields.get("skipped", {}),
+            "offsets": as_record(self.offsets),
             "items_failed": [asdict(one) for one in self.failed],
             "tiles": {"all": len(self.tiles), "outside_the_area": self.n_outside},
             "observed": round(self.observed, 4),

@@ -132,5 +132,9 @@ class NothingMappedWarning(CropglobeWarning):
     """A map was made, but no pixel of it has a class."""
 
 
+class RadiometryWarning(CropglobeWarning):
+    """The pixels of scenes contradicted their metadata, and the reflectance offset was corrected."""
+
+
 class GeometryRepairedWarning(CropglobeWarning):
     """A polygon was invalid and has been repaired."""

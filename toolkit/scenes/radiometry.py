@@ -20,6 +20,8 @@ OFFSET = -0.1
 """Reflectance to add since baseline 04.00 (Sentinel-2 Products Specification Document, BOA_ADD_OFFSET)."""
 DARKEST = 1
 """Valid pixels darker than the offset become this digital number; 0 would make them nodata."""
+BRIGHTEST = 65535
+"""Largest digital number."""
 SINCE = (4, 0)
 """First baseline with the offset."""
 

@@ -18,7 +18,7 @@ from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.items import is_simulated
 from toolkit.scenes.clear import ClearSky, clear_from_scl
 from toolkit.scenes.granules import passes
-from toolkit.scenes.radiometry import DARKEST, radiometric_offset
+from toolkit.scenes.radiometry import BRIGHTEST, DARKEST, radiometric_offset
 from toolkit.scenes.reading import BlockDriver
 from toolkit.scenes.sensors import resolve_bands
 from toolkit.scenes.tile import SENSOR, TileScenes, choose, in_order, open_tile
@@ -123,11 +123,11 @@ def _by_position(item: pystac.Item, parsed: Any, index: int) -> int:
 
 def _remove_offsets(dn: xr.Dataset, offsets: Sequence[float]) -> xr.Dataset:
     """Bring all dates to one scale; nodata stays 0, darker valid pixels become the darkest number."""
-    shift = xr.DataArray(np.round(-np.array(offsets) / SENSOR.scale).astype(np.uint16), dims="time")
+    shift = xr.DataArray(np.round(-np.array(offsets) / SENSOR.scale).astype(np.int32), dims="time")
     if not shift.any():
         return dn
     return dn.map(
-        lambda band: xr.where(band == 0, band, np.maximum(band, shift + DARKEST) - shift).astype(np.uint16)
+        lambda band: xr.where(band == 0, 0, (band - shift).clip(DARKEST, BRIGHTEST)).astype(np.uint16)
     )
 
 

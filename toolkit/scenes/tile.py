@@ -20,7 +20,7 @@ from toolkit.scenes.blocks import BlockCache, Mask, Pixels, block_place
 from toolkit.scenes.clear import ClearSky, clear_from_scl
 from toolkit.scenes.counts import ReadCounts, ReadLog
 from toolkit.scenes.granules import Granule, degrees, granule, passes, read_band
-from toolkit.scenes.radiometry import DARKEST
+from toolkit.scenes.radiometry import BRIGHTEST, DARKEST
 from toolkit.scenes.sensors import SENSORS, resolve_bands
 from toolkit.scenes.threads import READ_THREADS, in_threads
 
@@ -287,4 +287,7 @@ def _without_offset(pixels: Pixels, offset: int) -> Pixels:
     """Bring a granule to the common scale; nodata stays 0, darker valid pixels become the darkest number."""
     if offset == 0:
         return pixels
+    if offset < 0:  # the producer took away too much
+        brighter = np.minimum(pixels, np.uint16(BRIGHTEST + offset)) - np.int32(offset)
+        return np.where(pixels == 0, 0, brighter).astype(np.uint16)
     return np.where(pixels == 0, pixels, np.maximum(pixels, offset + DARKEST) - offset).astype(np.uint16)
