@@ -11,9 +11,9 @@ import click
 
 from pipelines.config import (
     FeaturesRequest,
+    FindRequest,
     MapRequest,
     SamplesRequest,
-    SearchRequest,
     SimulateRequest,
     TrainRequest,
 )
@@ -42,8 +42,8 @@ def cropglobe(*, verbose: bool) -> None:
 
 
 @cropglobe.command()
-@request_options(SearchRequest)
-def search(request: SearchRequest) -> None:
+@request_options(FindRequest)
+def search(request: FindRequest) -> None:
     """Find the scenes of a season over an area."""
     from pipelines import search as workflow
 

@@ -116,6 +116,14 @@ class SearchRequest(Request):
         return (*self.allow_hosts, *([host] if host else []))
 
 
+class FindRequest(SearchRequest):
+    """Scenes of a season over an area, and how to save them."""
+
+    format: Literal["json", "parquet"] = Field(
+        "json", description="Save the items as GeoJSON, or as GeoParquet (extra 'geoparquet')."
+    )
+
+
 class ScenesRequest(SearchRequest):
     """Scenes on a grid, and the machine to read them with."""
 

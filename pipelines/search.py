@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pystac
 
-from pipelines.config import SearchRequest
+from pipelines.config import FindRequest, SearchRequest
 from pipelines.folder import prepare
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.season import Season, season
@@ -54,11 +54,14 @@ class FoundScenes:
         ]
 
 
-def run(config: SearchRequest) -> FoundScenes:
-    """Search the scenes of the default season and save them as ``items.json``."""
+def run(config: FindRequest) -> FoundScenes:
+    """Search the scenes of the default season and save them as ``items.json`` or ``items.parquet``."""
     aoi = read_aoi(config.aoi)
     prepare(config.out)
-    return find(config, aoi, season(config.year, aoi=aoi), folder=config.out, reads_pixels=False)
+    when = season(config.year, aoi=aoi)
+    items = _items(config, aoi, when, bands=None)
+    path = write_items(items, config.out / f"items.{config.format}")
+    return FoundScenes(items=items, path=path, season=when)
 
 
 def find(
@@ -68,26 +71,29 @@ def find(
     *,
     folder: Path,
     bands: tuple[str, ...] | None = None,
-    reads_pixels: bool = True,
 ) -> FoundScenes:
-    """Read saved items, or search them, and freeze them in a folder.
+    """Read saved items, or search them, and freeze them in a folder; their pixels will be read.
 
     Raises:
-        CredentialsError: pixels will be read, and the catalog needs an account that is not given.
+        CredentialsError: the catalog needs an account that is not given.
     """
-    if reads_pixels:
-        check_credentials(config.catalog)
-    if config.items is not None:
-        items = read_items(config.items, allow_hosts=config.named_hosts)
-    else:
-        items = search_items(
-            config.catalog,
-            aoi,
-            when,
-            bands=bands,
-            max_cloud_cover=config.max_cloud_cover,
-            collection=config.collection,
-            assets=config.assets,
-            allow_hosts=config.allow_hosts,
-        )
+    check_credentials(config.catalog)
+    items = _items(config, aoi, when, bands=bands)
     return FoundScenes(items=items, path=write_items(items, folder / ITEMS_FILE), season=when)
+
+
+def _items(
+    config: SearchRequest, aoi: AOI, when: Season, *, bands: tuple[str, ...] | None
+) -> pystac.ItemCollection:
+    if config.items is not None:
+        return read_items(config.items, allow_hosts=config.named_hosts)
+    return search_items(
+        config.catalog,
+        aoi,
+        when,
+        bands=bands,
+        max_cloud_cover=config.max_cloud_cover,
+        collection=config.collection,
+        assets=config.assets,
+        allow_hosts=config.allow_hosts,
+    )

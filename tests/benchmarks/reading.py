@@ -23,6 +23,7 @@ from tests.benchmarks.stacks import Array
 from tests.benchmarks.threads import CORES
 from tests.benchmarks.timing import Settings, time_in_turns, timed
 from toolkit.catalog.guard import GDAL_OPTIONS
+from toolkit.catalog.items import NAMED_HOSTS
 from toolkit.scenes.threads import LOCAL_THREADS, READ_THREADS
 from toolkit.scenes.tile import open_tile
 
@@ -198,4 +199,5 @@ def _moved(item: pystac.Item, url: str) -> pystac.Item:
     moved = item.clone()
     for asset in moved.assets.values():
         asset.href = f"{url}/{Path(asset.href).name}"
+    moved.properties[NAMED_HOSTS] = ["127.0.0.1"]
     return moved

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from shapely.geometry import Point, mapping
+from shapely.geometry import Point, box, mapping
 
 from pipelines.cli import main
 from tests.conftest import footprint, make_scene, write_catalog
@@ -53,6 +53,7 @@ def request(place, **changes):
         "model": place / "model",
         "out": place / "result",
         "workers": 1,
+        "radiometry": "trust",  # the pixels are those of no real surface
     }
     options.update(changes)
     flags = [(f"--{key.replace('_', '-')}", value) for key, value in options.items() if value is not None]
@@ -175,6 +176,41 @@ def test_unknown_catalog(place, capfd):
     fails(
         request(place, catalog="earthsearch"), capfd, code=4, saying=["There is no catalog", "earth-search"]
     )
+
+
+def test_unknown_collection_of_a_known_catalog(place, capfd):
+    arguments = request(place, catalog="earth-search", collection="sentinel-2")
+    fails(arguments, capfd, code=4, saying=["no collection 'sentinel-2'", "sentinel-2-c1-l2a"])
+
+
+def test_catalog_without_the_sensor(place, capfd):
+    arguments = request(place, catalog="lpcloud")
+    fails(arguments, capfd, code=4, saying=["EARTHDATA_TOKEN is not set", "earth-search"])
+
+
+def test_catalog_that_needs_an_account(place, capfd, monkeypatch):
+    monkeypatch.delenv("CDSE_S3_ACCESS_KEY", raising=False)
+    said = ["CDSE_S3_ACCESS_KEY is not set", "CDSE_S3_SECRET_KEY", "cropglobe catalogs"]
+    fails(request(place, catalog="cdse"), capfd, code=4, saying=said)
+
+
+def test_catalog_that_looks_right_and_is_not(place, capfd):
+    arguments = request(place, catalog="https://catalogue.dataspace.copernicus.eu/stac")
+    fails(arguments, capfd, code=4, saying=["cannot be used", "--catalog cdse"])
+
+
+def test_catalog_that_is_down(place, capfd):
+    arguments = request(place, catalog="http://127.0.0.1:9/v1")
+    fails(arguments, capfd, code=6, saying=["127.0.0.1:9", "tried 2 times", "Check the address"])
+
+
+def test_area_in_the_sea(place, capfd):
+    aoi = geojson(place / "sea.geojson", mapping(box(-30, 40, -29.9, 40.1)))
+    fails(request(place, aoi=aoi), capfd, code=5, saying=["No scenes", "4 outside_area", "Check area"])
+
+
+def test_mapping_of_bands_to_nothing_known(place, capfd):
+    fails(request(place, assets="B99=blue"), capfd, code=4, saying=["['B99']", "no bands", "B8A"])
 
 
 def test_scene_that_cannot_be_read(place, capfd):

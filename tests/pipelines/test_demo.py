@@ -81,7 +81,9 @@ def test_demo_leaves_the_named_files_and_nothing_else(result):
     layers = ["confidence", "crop_map", "longest_gap", "observations", "status"]
     tables = ["crop_map.tif.aux.xml", "status.tif.aux.xml"]
     assert names == sorted(
-        [f"{layer}.tif" for layer in layers] + tables + ["items.json", "run.json", "run.yaml"]
+        [f"{layer}.tif" for layer in layers]
+        + tables
+        + ["items.json", "offset_checks.json", "run.json", "run.yaml"]
     )
 
 

@@ -165,7 +165,9 @@ def test_filled_gaps_and_grown_clouds_do_not_show_the_tiles(clean, client):
 def test_the_folder_holds_the_cube_and_what_it_was_made_from(place, client):
     result = features.run(request(place), client, progress=False)
     out = place / "result"
-    assert {path.name for path in out.iterdir()} == {"features.zarr", "items.json", "run.json", "run.yaml"}
+    assert {path.name for path in out.iterdir()} == {
+        "features.zarr", "items.json", "offset_checks.json", "run.json", "run.yaml"
+    }  # fmt: skip
     record = json.loads((out / "run.json").read_text())
     assert record["attribution"] == "Contains modified Copernicus Sentinel data 2021"
     assert record["recipe"] == result.recipe.to_dict()

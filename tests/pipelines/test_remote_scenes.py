@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 
 from pipelines import features, search
 from pipelines.cli import main
-from pipelines.config import FeaturesRequest, SearchRequest
+from pipelines.config import FeaturesRequest, FindRequest
 from tests.conftest import GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import check_nothing_half_written, geojson
 from tests.servers.faults import Fault, serve_with_faults
@@ -70,7 +70,7 @@ def request(folder, out, **changes):
 def without(folder, out, name):
     """Items of the catalog on disk without one."""
     found = search.run(
-        SearchRequest.make(
+        FindRequest.make(
             {"aoi": folder / "aoi.geojson", "catalog": str(folder / "catalog.json"), "year": 2021, "out": out}
         )
     )
@@ -153,7 +153,7 @@ def test_saved_items_are_read_again_without_a_search_but_reach_no_private_host_u
 ):
     with serve_with_faults(folder) as server:
         url = f"{server.url}/catalog.json"
-        asked = SearchRequest.make(
+        asked = FindRequest.make(
             {"aoi": folder / "aoi.geojson", "catalog": url, "year": 2021, "out": tmp_path}
         )
         items = search.run(asked).path

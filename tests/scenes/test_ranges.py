@@ -16,7 +16,8 @@ from toolkit.catalog.guard import Guard
 from toolkit.catalog.transport import Patience
 from toolkit.errors import AssetError, RemoteError, UnsafeReferenceError
 from toolkit.scenes.blocks import read_on_grid
-from toolkit.scenes.ranges import HEADER_BYTES, RangeFile, RangeStream
+from toolkit.scenes.ranges import HEADER_BYTES, RangeFile
+from toolkit.scenes.stream import RangeStream
 
 LOOPBACK = frozenset({"127.0.0.1"})
 ACCESS = Access(

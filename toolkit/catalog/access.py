@@ -27,7 +27,7 @@ class Access:
     drivers: tuple[str, ...] = ("GTiff",)
     """GDAL drivers that may open them."""
     connections: int = 32
-    """Requests at a time."""
+    """Requests that a process may have open."""
     patience: Patience = PATIENCE
     """How often and how long a server is asked again."""
 

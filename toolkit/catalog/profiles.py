@@ -55,7 +55,7 @@ class Profile:
     drivers: tuple[str, ...] = ("GTiff",)
     """GDAL drivers that may open its files: a .tif that is a virtual raster must not read other files."""
     connections: int = 32
-    """Requests at a time."""
+    """Requests that a process may have open."""
     worldcover: WorldCover | None = None
     """Where it offers ESA WorldCover."""
     credentials: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             page_size=100,  # 200 is the most for this collection
             signing="cdse",
             drivers=("JP2OpenJPEG",),
-            connections=4,  # the quota of a general user
+            connections=2,  # a general user has four, and a map two processes or more
             credentials=("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
             notes="S3 keys of a free account. JPEG 2000, which is read slowly: prefer the others for maps.",
         ),

@@ -15,7 +15,8 @@ from toolkit.catalog.access import LOCAL, Access
 from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.redaction import redact
 from toolkit.errors import AssetError, CropglobeError
-from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile, RangeStream
+from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile
+from toolkit.scenes.stream import RangeStream
 
 JPEG2000 = "JP2OpenJPEG"
 JPEG2000_AHEAD = 1_000_000

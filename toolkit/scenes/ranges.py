@@ -6,11 +6,12 @@ went wrong; so it is given this file object instead.
 
 from __future__ import annotations
 
-import io
 import re
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -165,10 +166,16 @@ class RangeFile:
             headers.update(signed.headers)
         self.requests += 1
         try:
+            return self._send(headers, signed.url, start, stop)
+        except TROUBLE as error:
+            raise _Again("no_answer", redact(str(error))) from None
+
+    def _send(self, headers: Mapping[str, str], url: str, start: int, stop: int) -> bytes:
+        with _slots(self._access.guard.root, self._access.connections):
             answer = send(
                 self._access.guard,
                 "GET",
-                self._direct or signed.url,
+                self._direct or url,
                 headers=headers,
                 silence_s=self._patience.silence_s,
             )
@@ -176,9 +183,7 @@ class RangeFile:
                 content = self._accept(answer, start, stop)
             finally:
                 answer.close()
-        except TROUBLE as error:
-            raise _Again("no_answer", redact(str(error))) from None
-        if urlsplit(answer.url).netloc != urlsplit(signed.url).netloc:
+        if urlsplit(answer.url).netloc != urlsplit(url).netloc:
             self._direct = answer.url  # sent on to a signed address: it serves the other ranges too
         return content
 
@@ -240,38 +245,11 @@ class RangeFile:
         return AssetError(msg, reason=reason)
 
 
-class RangeStream(io.RawIOBase):
-    """A place in a remote file: what libraries read from. Several may be open at once."""
-
-    def __init__(self, file: RangeFile) -> None:
-        """Start at the first byte."""
-        super().__init__()
-        self._file, self._place = file, 0
-
-    def readable(self) -> bool:
-        """Whether it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether it can be read anywhere."""
-        return True
-
-    def tell(self) -> int:
-        """Place, bytes."""
-        return self._place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}.get(whence)
-        self._place = max(0, (self._file.size() if start is None else start) + offset)
-        return self._place
-
-    def read(self, size: int = -1) -> bytes:
-        """Read bytes from the place on; none at the end and after a failure."""
-        stop = self._file.size() if size < 0 else self._place + size
-        found = self._file.read(self._place, stop)
-        self._place += len(found)
-        return found
+@lru_cache(maxsize=64)
+def _slots(catalog: str, connections: int) -> threading.BoundedSemaphore:
+    """Requests to one catalog that this process may have open."""
+    del catalog
+    return threading.BoundedSemaphore(connections)
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
