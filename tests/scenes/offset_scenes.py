@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -130,7 +129,7 @@ def _soil(rng, days):
 
 
 def _water(rng, days):
-    """Lakes and rivers: clear to turbid (sediment as in Doxaran et al. 2002), with glint of all bands alike."""
+    """Lakes and rivers: clear to turbid (sediment as in Doxaran et al. 2002), glint of all bands alike."""
     shape = (len(days), 1, 1)
     clear = _table(WATER)[:, None, None, None] * rng.uniform(0.2, 1.0)
     muddy = rng.random() < 0.4
@@ -241,3 +240,24 @@ def wrongly(table: dict[tuple[str, float, str], Counter[str]]) -> int:
     return sum(
         n for key, row in table.items() for out, n in row.items() if out not in (key[2], "cannot tell")
     )
+
+
+def main(first: int = 200, last: int = 230) -> None:
+    """Print the table of ``docs/radiometry.md``."""
+    sys.stdout.write(
+        f"| scenes, seeds {first} to {last - 1} | truth | {' | '.join(OUTCOMES)} | decided | wrong |\n"
+    )
+    sys.stdout.write("|---|---|" + "---:|" * (len(OUTCOMES) + 2) + "\n")
+    for kind in KINDS:
+        table = confusion(kind, range(first, last))
+        for truth in OUTCOMES[:3]:
+            rows = [row for (scope, _, true), row in table.items() if true == truth and scope in SCOPES[:2]]
+            total = sum(rows, Counter())
+            told = 1 - total["cannot tell"] / total.total()
+            wrong = sum(n for outcome, n in total.items() if outcome not in (truth, "cannot tell"))
+            counts = " | ".join(f"{total[outcome]:,}" for outcome in OUTCOMES)
+            sys.stdout.write(f"| {kind} | {truth} | {counts} | {told:.1%} | {wrong} |\n")
+
+
+if __name__ == "__main__":
+    main()

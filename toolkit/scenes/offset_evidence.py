@@ -3,7 +3,7 @@
 The *state* of an item is what its digital numbers hold besides reflectance, in steps of 1000: 1 (the
 offset of baseline 04.00 is in them), 0 (it is not) or -1 (it was subtracted where there was none).
 Each piece of evidence only rules states out; what nothing rules out stays possible. The thresholds were
-set with the real series of Flanders (72 items, 31 of them with clear land, truth 0) and simulated seeds 0 to 9.
+set with the real series of Flanders (72 items, 31 with clear land, truth 0) and simulated series.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ MAX_CLOUD = 0.3
 """Beyond this share of cloud the rest may be veiled: brightness then says nothing. Flanders, 19 August 2018,
 0.44 cloud: soils 0.1 brighter than usual in blue, red and SWIR alike, just as an offset would be."""
 
-NOT_ADDED_BELOW = 0.075
-"""A dark surface below this has no offset in it: its reflectance would be below -0.025. Clear items of
-Flanders: 0.006 to 0.046; haze of 0.05 in blue brings dense vegetation to 0.06."""
-ADDED_ABOVE = 0.09
+NOT_ADDED_BELOW = 0.098
+"""A dark surface below this has no offset in it: its reflectance would be below 0. Clear items of Flanders:
+0.006 to 0.046; haze of 0.05 in blue brings dense vegetation to 0.06."""
+ADDED_ABOVE = 0.105
 """A darkest tenth of vegetation above this has the offset in it. Flanders: at most 0.046 below half cloud;
-with the offset at least 0.1, as reflectance is not negative."""
+thin simulated vegetation on bright soil: up to 0.096."""
 DENSE_SWIR_BELOW = 0.2
 """... unless even its darkest SWIR exceeds this: then it is thin vegetation on bright soil."""
 WATER_ADDED_ABOVE = 0.095
 """Water is black in the SWIR (Doxaran et al. 2002, doi:10.1016/S0034-4257(01)00341-8); the rest is glint."""
-SOIL_NOT_ADDED_BELOW = 0.09
-"""Soil blue below this has no offset in it: it would be below -0.01. PROSAIL's wet soil: 0.025."""
+SOIL_NOT_ADDED_BELOW = 0.1
+"""Soil blue below this has no offset in it: it would be below 0. PROSAIL's wet soil: 0.025."""
 
 MOSTLY_CLIPPED = 0.5
 """More than half of the dark pixels at 0 or 1: subtracted twice. Flanders: at most 0.02."""
-HARDLY_CLIPPED = 0.2
-"""Fewer than these at 0 or 1: vegetation and the SWIR of water would all be clipped."""
+HARDLY_CLIPPED = 0.05
+"""Fewer than these at 0 or 1: vegetation and the SWIR of water would be clipped, thin vegetation in part."""
 
 MIN_CONTRAST = 0.03
 """Red must differ by this much more than blue between dark and bright soils for a line. Below it the line is
 noise: bare pixels of a real EMIT scene with a contrast of 0.016 cross at -0.1."""
 MAX_CUT = 0.05
 """With a larger share of land at 0 or 1 the dark end of the line is cut off."""
-ONE_DATE = (-0.07, 0.03, 0.05, 0.13)
-"""Where a line of one date crosses the diagonal: below -0.07 not 0, above 0.03 not -1, below 0.05 not 1, above
-0.13 not 0. Flanders: -0.023 to 0.091, median 0.02."""
+ONE_DATE = (-0.15, 0.04, 0.02, 0.18)
+"""Where a line of one date crosses the diagonal: below -0.15 not 0, above 0.04 not -1, below 0.02 not 1,
+above 0.18 not 0. Flanders: -0.023 to 0.091, median 0.02; simulated soils under haze: -0.12 to 0.13."""
 
 Numbers = Mapping[str, npt.NDArray[np.uint16]]
 Floats = npt.NDArray[np.float64]

@@ -1,8 +1,8 @@
 """How the numbers of Sentinel-2 items differ from those of their neighbours in time.
 
-Between two dates that see the same class at a pixel, reflectance changes by growth, moisture and haze;
-an offset in one of the two adds the same 0.1 in every band. Moisture changes the SWIR of a soil at
-least twice as much as its blue, haze changes blue most: neither looks like an offset.
+Between two dates that see the same class at a pixel, reflectance changes by growth and haze; an offset in
+one of the two adds the same 0.1 in every band. Soils are not compared: a wet one under haze and a dry one
+differ as an offset would (in simulated series that made 207 of some 8,000 items wrong).
 """
 
 from __future__ import annotations
@@ -46,17 +46,10 @@ MIN_SOIL_CONTRAST = 0.02
 """Red must differ by this much between dark and bright soil to know the slope of their line, reflectance."""
 MAX_SLOPE = 0.85
 """Blue over red along the line, beyond which it does not cross the diagonal well. PROSAIL's soils: 0.74."""
-SOIL_TOLERANCE = 0.03
-"""How far the crossings of two dates of soil may differ, reflectance."""
 SURE = 0.015
-"""How far all bands of soil and water may be from a whole step, reflectance: haze of 0.05 in blue and some drying
-look like 0.08 in all bands of a soil, glint like 0.06 in those of water."""
+"""How far all bands of water may be from a whole step, reflectance: glint looks like 0.06 in all of them."""
 VEIL = 0.05
 """Blue brighter than the neighbours by this, and by :data:`UNIFORM` more than SWIR: haze or thin cloud."""
-MAX_RANGE = 0.1
-"""Range of crossings (10th to 90th percentile) beyond which dates of soil are not tied together, reflectance."""
-CONFIRMING = 2
-"""Other items that must be tied to both of a pair of soils, so that no single hazy date ties two halves."""
 MIN_AGREEMENT = 0.75
 """An item whose links agree less than this with the rest of its group is taken out of it."""
 
@@ -97,7 +90,7 @@ def compare_items(numbers: Numbers, scl: Classes) -> list[Difference]:
     """
     floats = [numbers[band].astype(np.float32) * np.float32(SCALE) for band in CHECK_BANDS]
     found = []
-    for value in (VEGETATION, SOIL, WATER):
+    for value in (VEGETATION, WATER):
         of_class = scl == value
         usable = [t for t in range(len(scl)) if of_class[t].sum() >= MIN_PIXELS]
         for place, first in enumerate(usable):
@@ -106,7 +99,7 @@ def compare_items(numbers: Numbers, scl: Classes) -> list[Difference]:
                 if shared.sum() >= MIN_PIXELS:
                     bands = [(band[first][shared], band[second][shared]) for band in floats]
                     found.append(_difference(first, second, value, bands))
-    return [*found, *_compare_soils(numbers, scl)]
+    return found
 
 
 def soil_crossings(numbers: Numbers, scl: Classes) -> dict[int, float]:
@@ -140,20 +133,6 @@ def soil_crossings(numbers: Numbers, scl: Classes) -> dict[int, float]:
     if not slopes or (slope := float(np.median(slopes))) > MAX_SLOPE:
         return {}
     return {item: (blue - slope * red) / (1 - slope) for item, (blue, red) in middles.items()}
-
-
-def _compare_soils(numbers: Numbers, scl: Classes) -> list[Difference]:
-    """Tie items of soil whose crossings agree, if other items confirm it."""
-    at = soil_crossings(numbers, scl)
-    if not at or np.ptp(np.percentile(list(at.values()), (10, 90))) > MAX_RANGE:
-        return []  # some with an offset and some without, or much haze: neighbours do not help
-    near = {item: {o for o in at if o != item and abs(at[o] - at[item]) <= SOIL_TOLERANCE} for item in at}
-    return [
-        Difference(first, second, 0, None)
-        for first in at
-        for second in near[first]
-        if first < second and len(near[first] & near[second]) >= CONFIRMING
-    ]
 
 
 def _difference(first: int, second: int, value: int, bands: Pairs) -> Difference:

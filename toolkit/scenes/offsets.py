@@ -17,28 +17,22 @@ import numpy as np
 from toolkit.errors import BandError, InputError
 from toolkit.scenes.offset_evidence import (
     CHECK_BANDS,
-    MAX_CUT,
-    SCALE,
-    SOIL,
     STATES,
     STEP,
-    VEGETATION,
     Classes,
-    Floats,
     Numbers,
     PixelEvidence,
-    crossing,
     excluded_by_line,
     look_at_item,
 )
 from toolkit.scenes.offset_links import Group, compare_items, group_items, soil_crossings, veiled_items
-from toolkit.scenes.radiometry import DARKEST, OFFSET
+from toolkit.scenes.radiometry import OFFSET
 
 Outcome = Literal["fine", "missing", "doubled", "cannot tell"]
 
 MAX_AGAINST = 0.1
 """Share of a group's speaking items that may contradict its offset; they themselves stay undecided."""
-SEVERAL_DATES = (-0.05, -0.035, 0.055, 0.09)
+SEVERAL_DATES = (-0.08, 0.0, 0.03, 0.12)
 """As :data:`toolkit.scenes.offset_evidence.ONE_DATE`, for the median over the dates of a group."""
 MIN_DATES = 4
 """Dates of soil that a group needs for that."""
@@ -70,7 +64,7 @@ class OffsetCheck:
     linked_items: int
     """Items whose offset is tied to this one's by differences in time, itself not counted."""
     group_line: float | None
-    """Where the soil line of those items crosses the diagonal, in this item's reflectance; None if not known."""
+    """Where the soil line of those items crosses the diagonal, in this item's reflectance, if known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, texts and None, for JSON."""
@@ -182,29 +176,29 @@ def _check_input(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> No
     missing = [band for band in CHECK_BANDS if band not in numbers]
     if missing:
         msg = (
-            f"The offset check lacks {', '.join(missing)}: it got {', '.join(numbers) or 'no band'} and needs "
-            f"{', '.join(CHECK_BANDS)}. Read these bands of the sample too."
+            f"The offset check lacks {', '.join(missing)}: it got {', '.join(numbers) or 'no band'} and "
+            f"needs {', '.join(CHECK_BANDS)}. Read these bands of the sample too."
         )
         raise BandError(msg)
     if scl.dtype != np.uint8 or scl.ndim != 3:
         msg = (
-            f"The scene classification of the offset check is {scl.dtype} with {scl.ndim} dimensions; it must be "
-            "uint8 (time, y, x). Pass it as it was read, one plane for each item."
+            f"The scene classification of the offset check is {scl.dtype} with {scl.ndim} dimensions; it "
+            "must be uint8 (time, y, x). Pass it as it was read, one plane for each item."
         )
         raise InputError(msg)
     for band in CHECK_BANDS:
         if numbers[band].dtype != np.uint16 or numbers[band].shape != scl.shape:
             msg = (
-                f"{band} of the offset check is {numbers[band].dtype} of shape {numbers[band].shape}; it must be "
-                f"uint16 of shape {scl.shape}, as the scene classification. Pass the digital numbers as they lie "
-                "in the files, on one grid."
+                f"{band} of the offset check is {numbers[band].dtype} of shape {numbers[band].shape}; it "
+                f"must be uint16 of shape {scl.shape}, as the scene classification. Pass the digital numbers "
+                "as they lie in the files, on one grid."
             )
             raise InputError(msg)
     unknown = sorted({value for value in offsets if round(value, 6) not in ALLOWED})
     if len(offsets) != len(scl) or unknown:
         msg = (
             f"The offset check got {len(offsets)} offsets for {len(scl)} items"
-            f"{f', among them {unknown}' if unknown else ''}; it needs one for each item, 0.0 or {OFFSET}. Pass what "
-            "radiometric_offset gives."
+            f"{f', among them {unknown}' if unknown else ''}; it needs one for each item, 0.0 or {OFFSET}. "
+            "Pass what radiometric_offset gives."
         )
         raise InputError(msg)
