@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.servers.ranges import in_thread
 
 CONFORMS = ["core", "collections", "item-search"]
 
@@ -83,14 +84,8 @@ def stac_stand_in(
     search: Callable[[dict[str, Any], str], Any], collections: tuple[str, ...] = ("sentinel-2-l2a",)
 ) -> Iterator[StacStandIn]:
     """Serve on a free port for as long as the block runs."""
-    with StacStandIn(search, collections) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with StacStandIn(search, collections) as server, in_thread(server):
+        yield server
 
 
 def page(features: list[Any], url: str, token: Any = None, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from tests.servers.ranges import Handler, RangeServer
+from tests.servers.ranges import Handler, RangeServer, in_thread
 
 LOGIN_PAGE = b"<html><body>Please log in</body></html>"
 
@@ -104,12 +104,8 @@ class _FaultyHandler(Handler):
 @contextmanager
 def serve_with_faults(folder: str | Path, *faults: Fault) -> Iterator[FaultServer]:
     """Serve a folder with faults on a free port of loopback for as long as the block runs."""
-    with FaultServer(Path(folder), faults) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+    with FaultServer(Path(folder), faults) as server, in_thread(server):
         try:
             yield server
         finally:
-            server.shutdown()
             server.hang_up()
-            thread.join()

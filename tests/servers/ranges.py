@@ -153,12 +153,20 @@ def select(asked: str | None, size: int) -> tuple[HTTPStatus, slice]:
 @contextmanager
 def serve(folder: str | Path) -> Iterator[RangeServer]:
     """Serve a folder on a free port of loopback for as long as the block runs."""
-    with RangeServer(Path(folder)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+    with RangeServer(Path(folder)) as server, in_thread(server):
         try:
             yield server
         finally:
-            server.shutdown()
             server.hang_up()
-            thread.join()
+
+
+@contextmanager
+def in_thread(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Let a server answer for as long as the block runs."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
