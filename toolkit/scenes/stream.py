@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from toolkit.scenes.ranges import RangeFile
 
@@ -39,3 +40,9 @@ class RangeStream(io.RawIOBase):
         found = self._file.read(self._place, stop)
         self._place += len(found)
         return found
+
+    def readinto(self, buffer: Any) -> int:
+        """Read bytes into a buffer, as HDF5 asks for them; returns how many."""
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
