@@ -40,6 +40,6 @@ from .maps.geotiff import write_crop_map as write_crop_map
 from .scenes.emit import load_emit as load_emit
 from .scenes.radiometry import radiometric_offset as radiometric_offset
 from .scenes.sentinel2 import load_scenes as load_scenes
-from .scenes.tile import open_tile as open_tile
 from .scenes.spectral_response import as_sentinel2 as as_sentinel2
+from .scenes.tile import open_tile as open_tile
 from .simulate.scenes import simulate_scenes as simulate_scenes
