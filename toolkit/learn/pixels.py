@@ -34,9 +34,9 @@ def check_features(features: xr.DataArray, recipe: FeatureRecipe) -> xr.DataArra
     if names != list(recipe.bands):
         msg = f"Features have the bands {names}, the recipe has {list(recipe.bands)}. {advice}"
         raise RecipeMismatchError(msg)
-    if features.sizes["step"] != recipe.n_steps:
+    if features.sizes["step"] != recipe.shape[1]:
         msg = (
-            f"Features have {features.sizes['step']} steps, the recipe has {recipe.n_steps} "
+            f"Features have {features.sizes['step']} steps, the recipe has {recipe.shape[1]} "
             f"(from step {recipe.first_step}, {recipe.step_days} days each). {advice}"
         )
         raise RecipeMismatchError(msg)

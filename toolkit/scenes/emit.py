@@ -1,10 +1,10 @@
-"""EMIT spectra on a grid: granules searched, orthorectified, masked, and several joined to one."""
+"""EMIT spectra on a grid: granules orthorectified, masked, and several joined to one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,8 @@ from toolkit.scenes.emit_bands import TOLERANCE_NM, nearest_bands
 from toolkit.scenes.emit_granule import GranuleSpectra, emit_granule, read_bands, read_spectra
 from toolkit.scenes.emit_layout import Bands, Floats
 from toolkit.scenes.granules import Granule, degrees
+from toolkit.scenes.sensors import STATISTICS, Statistic
 from toolkit.scenes.threads import in_threads
-
-Statistic = Literal["median", "clearest"]
-STATISTICS: tuple[str, ...] = get_args(Statistic)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -1,4 +1,4 @@
-"""An EMIT file, open: its structure checked, its rows read in blocks, never the whole granule."""
+"""An EMIT file, open: structure checked, lines read in blocks, never the whole granule."""
 
 from __future__ import annotations
 

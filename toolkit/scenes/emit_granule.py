@@ -1,4 +1,4 @@
-"""Spectra of one EMIT granule at the pixels of a grid: only the lines that hold them are read."""
+"""Spectra of one EMIT granule at the pixels of a grid; only lines that hold them are read."""
 
 from __future__ import annotations
 

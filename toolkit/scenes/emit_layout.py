@@ -1,4 +1,4 @@
-"""How EMIT files are laid out: swaths with a lookup table, or gridded; and the way from cells to spectra."""
+"""How EMIT files are laid out, swaths or grids, and the way from pixels to spectra."""
 
 from __future__ import annotations
 
