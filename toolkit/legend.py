@@ -32,6 +32,17 @@ class Status(IntEnum):
     """The model or the reading failed here."""
 
 
+class Source(IntEnum):
+    """Which sensors a pixel's class comes from: the values of the layer ``sensor``; 0 is none."""
+
+    SENTINEL_2 = 1
+    """Sentinel-2 alone."""
+    EMIT = 2
+    """EMIT alone."""
+    BOTH = 3
+    """The mean of what both models say."""
+
+
 @dataclass(frozen=True, slots=True)
 class CropClass:
     """One class of a legend."""

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from toolkit.errors import InputError, ModelError, RecipeMismatchError
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.engine import Classifier, fold_batch_norm, torch_engine
-from toolkit.learn.predict import ENGINES, predict, resolve_engine
+from toolkit.learn.predict import ENGINES, distinct_rows, predict, resolve_engine
 from toolkit.legend import Status
 
 MakeFeatures = Callable[..., xr.DataArray]
@@ -201,3 +203,14 @@ def test_folding_leaves_the_output_and_no_batch_normalisation(convolution: type)
         expected = network(x)
         torch.testing.assert_close(fold_batch_norm(network)(x), expected, atol=1e-5, rtol=1e-5)
     assert not any("BatchNorm" in type(module).__name__ for module in network.modules())
+
+
+@given(seed=st.integers(0, 1000), kinds=st.integers(1, 5))
+def test_equal_series_are_found_once_and_given_back_to_every_pixel(seed, kinds):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, kinds, 30)
+    rows = rng.random((kinds, 3, 4), np.float32)[pixels]
+    rows[0, 0, 0] = -0.0  # equal means the same bytes
+    distinct, places = distinct_rows(rows)
+    np.testing.assert_array_equal(distinct[places], rows)
+    assert len(distinct) == len({row.tobytes() for row in rows})

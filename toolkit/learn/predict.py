@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,9 @@ import xarray as xr
 from toolkit.errors import InputError, ModelError
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.device import resolve_device
-from toolkit.learn.engine import Engine, torch_engine
+from toolkit.learn.engine import Classifier, Engine, torch_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
-from toolkit.legend import NODATA, Legend, Status
+from toolkit.legend import NODATA, Status
 
 NO_PERCENT = 255
 """Value of ``confidence`` and ``probability`` where there is no data."""
@@ -21,7 +21,8 @@ NO_PERCENT = 255
 ENGINES: Mapping[str, Engine] = {"torch": torch_engine}
 """Name -> what makes a function from series to logits out of a checkpoint."""
 
-Bytes = npt.NDArray[np.uint8]
+CHUNK = 16_384
+"""Pixels in which equal series are looked for: 28 MB of ten bands and a season, 64 lines of a tile."""
 
 
 def predict(
@@ -59,6 +60,37 @@ def predict(
         ModelError: unknown engine or device.
         InputError: batch size below 1.
     """
+    return label(
+        class_probabilities(features, checkpoint, device=device, engine=engine, batch_size=batch_size)
+    )
+
+
+def class_probabilities(
+    features: xr.DataArray,
+    checkpoint: Checkpoint,
+    *,
+    device: str = "auto",
+    engine: str = "auto",
+    batch_size: int = 256,
+) -> xr.Dataset:
+    """Return how probable each class is at each pixel, unrounded, so that sensors can be combined.
+
+    Args:
+        features: as for :func:`predict`.
+        checkpoint: as for :func:`predict`.
+        device: as for :func:`predict`.
+        engine: as for :func:`predict`.
+        batch_size: as for :func:`predict`.
+
+    Returns:
+        ``probability`` float64 ``(crop_class, y, x)``, softmax, NaN without a class; ``status`` uint8
+        ``(y, x)``.
+
+    Raises:
+        RecipeMismatchError: the features are not those the model was trained on.
+        ModelError: unknown engine or device.
+        InputError: batch size below 1.
+    """
     if batch_size < 1:
         msg = f"batch_size is {batch_size!r}; allowed: 1 or more. Use 256."
         raise InputError(msg)
@@ -68,24 +100,63 @@ def predict(
     height, width = values.shape[2:]
     usable = observed(values)
     status = np.where(usable, Status.MAPPED, Status.NOT_OBSERVED).astype(np.uint8).ravel()
-    crop = np.full(height * width, NODATA, np.uint8)
-    percent = np.full((len(checkpoint.legend.names), height * width), NO_PERCENT, np.uint8)
+    probability = np.full((len(checkpoint.legend.names), height * width), np.nan)
     index = np.flatnonzero(usable)
-    for first in range(0, len(index), batch_size):
-        here = index[first : first + batch_size]
-        series = normalise(take_pixels(values, here), checkpoint.mean, checkpoint.std)
-        logits = logits_of(_filled_up(series, batch_size))[: len(here)]
+    for first in range(0, len(index), CHUNK):
+        here = index[first : first + CHUNK]
+        rows, places = distinct_rows(take_pixels(values, here))
+        logits = _logits(normalise(rows, checkpoint.mean, checkpoint.std), logits_of, batch_size)[places]
         fine = np.isfinite(logits).all(axis=1)
         status[here[~fine]] = Status.FAILED
-        here, logits = here[fine], logits[fine]
-        crop[here] = logits.argmax(axis=1) + 1
-        percent[:, here] = _percent(logits).T
-    return _dataset(
-        features,
-        checkpoint.legend,
-        crop=crop.reshape(height, width),
-        percent=percent.reshape(-1, height, width),
-        status=status.reshape(height, width),
+        probability[:, here[fine]] = _softmax(logits[fine]).T
+    return xr.Dataset(
+        {
+            "probability": (("crop_class", "y", "x"), probability.reshape(-1, height, width)),
+            "status": (("y", "x"), status.reshape(height, width)),
+        },
+        coords={**_place(features), "crop_class": list(checkpoint.legend.names)},
+    )
+
+
+def distinct_rows(
+    rows: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Return each series once, and which of them every pixel has.
+
+    At 10 m, 36 pixels and more share one EMIT spectrum: it is predicted once.
+
+    Args:
+        rows: float32 ``(pixel, band, step)``, contiguous, one pixel or more; equal means the same bytes.
+    """
+    whole = np.dtype((np.void, rows[:1].nbytes))  # one opaque value for each series, compared as bytes
+    flat = rows.reshape(len(rows), -1).view(whole).ravel()
+    _, first, places = np.unique(flat, return_index=True, return_inverse=True)
+    return rows[first], places
+
+
+def label(probabilities: xr.Dataset) -> xr.Dataset:
+    """Return the layers of a map made of class probabilities, as :func:`predict` describes them.
+
+    Args:
+        probabilities: ``probability`` float64 ``(crop_class, y, x)`` and ``status`` uint8 ``(y, x)``.
+    """
+    scores = probabilities["probability"].to_numpy()
+    status = probabilities["status"].to_numpy()
+    mapped = status == Status.MAPPED
+    percent = np.full(scores.shape, NO_PERCENT, np.uint8)
+    percent[:, mapped] = np.rint(100 * scores[:, mapped])
+    crop = np.full(status.shape, NODATA, np.uint8)
+    crop[mapped] = scores[:, mapped].argmax(axis=0) + 1
+    confidence = np.where(mapped, percent.max(axis=0), NO_PERCENT).astype(np.uint8)
+    grid, nodata = ("y", "x"), {"nodata": NO_PERCENT}
+    return xr.Dataset(
+        {
+            "crop": (grid, crop, {"nodata": NODATA}),
+            "confidence": (grid, confidence, nodata),
+            "probability": (("crop_class", *grid), percent, nodata),
+            "status": (grid, status),
+        },
+        coords=probabilities.coords,
     )
 
 
@@ -103,6 +174,17 @@ def resolve_engine(name: str) -> Engine:
     return ENGINES[name]
 
 
+def _logits(
+    series: npt.NDArray[np.float32], logits_of: Classifier, batch_size: int
+) -> npt.NDArray[np.float32]:
+    """Logits of all series, computed in batches of one shape."""
+    batches = [
+        logits_of(_filled_up(series[first : first + batch_size], batch_size))
+        for first in range(0, len(series), batch_size)
+    ]
+    return np.concatenate(batches)[: len(series)]
+
+
 def _filled_up(series: npt.NDArray[np.float32], batch_size: int) -> npt.NDArray[np.float32]:
     """Return the batch with zeros added up to its full size."""
     missing = batch_size - len(series)
@@ -111,28 +193,14 @@ def _filled_up(series: npt.NDArray[np.float32], batch_size: int) -> npt.NDArray[
     return np.concatenate([series, np.zeros((missing, *series.shape[1:]), np.float32)])
 
 
-def _percent(logits: npt.NDArray[np.float32]) -> Bytes:
-    """Return the softmax in percent, uint8 ``(pixel, crop_class)``."""
-    scores = logits.astype(np.float64)
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(np.rint(100 * scores / scores.sum(axis=1, keepdims=True)), np.uint8)
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the softmax, float64 ``(pixel, crop_class)``."""
+    scores = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
 
-def _dataset(
-    features: xr.DataArray, legend: Legend, *, crop: Bytes, percent: Bytes, status: Bytes
-) -> xr.Dataset:
-    """Return the layers with the place on earth that the features have."""
-    place = {
+def _place(features: xr.DataArray) -> dict[Hashable, xr.DataArray]:
+    """Coordinates that say where on earth the pixels lie."""
+    return {
         name: coordinate for name, coordinate in features.coords.items() if set(coordinate.dims) <= {"y", "x"}
     }
-    confidence = np.where(status == Status.MAPPED, percent.max(axis=0), NO_PERCENT).astype(np.uint8)
-    grid, nodata = ("y", "x"), {"nodata": NO_PERCENT}
-    return xr.Dataset(
-        {
-            "crop": (grid, crop, {"nodata": NODATA}),
-            "confidence": (grid, confidence, nodata),
-            "probability": (("crop_class", *grid), percent, nodata),
-            "status": (grid, status),
-        },
-        coords={**place, "crop_class": list(legend.names)},
-    )

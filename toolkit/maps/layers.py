@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from toolkit.legend import Legend, Status
+from toolkit.legend import Legend, Source, Status
 
 Overviews = Literal["mode", "average", "nearest"]
 
@@ -76,6 +77,23 @@ LAYERS = (
 )
 """Rasters written for each map, in this order."""
 
+SENSOR_LAYER = Layer(
+    name="sensor",
+    file="sensor.tif",
+    title="sensors that the class comes from",
+    nodata=0,
+    fill=0,
+    overviews="mode",
+)
+"""One more raster of maps made with both sensors."""
+
+SOURCE_COLORS = {
+    Source.SENTINEL_2: (70, 110, 200),
+    Source.EMIT: (230, 150, 40),
+    Source.BOTH: (60, 140, 60),
+}
+"""Red, green, blue of each source."""
+
 STATUS_COLORS = {
     Status.MAPPED: (60, 140, 60),
     Status.OUTSIDE_AREA: (255, 255, 255),
@@ -93,27 +111,37 @@ def categories(layer: Layer, legend: Legend) -> dict[int, tuple[str, tuple[int, 
         return {k + 1: (entry.name, entry.color) for k, entry in enumerate(legend.classes)}
     if layer.name == "status":
         return {int(s): (s.name.lower().replace("_", " "), STATUS_COLORS[s]) for s in Status}
+    if layer.name == "sensor":
+        return {int(s): (s.name.lower().replace("_", "-"), SOURCE_COLORS[s]) for s in Source}
     return {}
 
 
-def assemble(labels: xr.Dataset, seen: xr.Dataset, within: npt.NDArray[np.bool_]) -> xr.Dataset:
+def assemble(
+    labels: xr.Dataset,
+    seen: xr.Dataset,
+    within: npt.NDArray[np.bool_],
+    layers: Sequence[Layer] = LAYERS,
+) -> xr.Dataset:
     """Join what is known of each pixel of a tile.
 
     Args:
-        labels: result of ``predict``: ``crop``, ``confidence``, ``status``.
+        labels: result of ``predict``: ``crop``, ``confidence``, ``status``, and ``sensor`` if it is a layer.
         seen: ``observations`` and ``longest_gap``.
         within: bool ``(y, x)``, True inside the area of interest.
+        layers: layers of the map.
 
     Returns:
         One uint8 ``(y, x)`` variable per layer, the layer's fill outside the area.
     """
-    known = xr.merge([labels[["crop", "confidence", "status"]], seen[["observations", "longest_gap"]]])
+    observed = ("observations", "longest_gap")
+    told = [layer.name for layer in layers if layer.name not in observed]
+    known = xr.merge([labels[told], seen[list(observed)]])
     mask = xr.DataArray(within, dims=("y", "x"))
     return known.assign(
-        {layer.name: known[layer.name].where(mask, layer.fill).astype(np.uint8) for layer in LAYERS}
+        {layer.name: known[layer.name].where(mask, layer.fill).astype(np.uint8) for layer in layers}
     )
 
 
-def outside(shape: tuple[int, int]) -> xr.Dataset:
+def outside(shape: tuple[int, int], layers: Sequence[Layer] = LAYERS) -> xr.Dataset:
     """Layers of a tile that lies outside the area altogether."""
-    return xr.Dataset({layer.name: (("y", "x"), np.full(shape, layer.fill, np.uint8)) for layer in LAYERS})
+    return xr.Dataset({layer.name: (("y", "x"), np.full(shape, layer.fill, np.uint8)) for layer in layers})

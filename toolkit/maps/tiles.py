@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from toolkit.area.grid import Tile
 from toolkit.errors import CropglobeError, StorageError, WorkerError
 from toolkit.legend import Legend
 from toolkit.maps.geotiff import write_layer
-from toolkit.maps.layers import LAYERS
+from toolkit.maps.layers import LAYERS, Layer
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem
 from toolkit.storage import replacing
@@ -120,15 +120,16 @@ def tile_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.tif"
 
 
-def write_tile(labels: xr.Dataset, folder: Path, tile: Tile) -> Path:
+def write_tile(labels: xr.Dataset, folder: Path, tile: Tile, layers: Sequence[Layer] = LAYERS) -> Path:
     """Store the layers of a tile as one GeoTIFF.
 
     Args:
-        labels: uint8 variables named as in :data:`toolkit.maps.layers.LAYERS`, ``(y, x)``.
+        labels: uint8 ``(y, x)``, a variable for each layer.
         folder: existing folder.
         tile: place and name.
+        layers: layers of the map.
     """
-    stack = np.stack([labels[layer.name].to_numpy() for layer in LAYERS]).astype(np.uint8)
+    stack = np.stack([labels[layer.name].to_numpy() for layer in layers]).astype(np.uint8)
     path = tile_path(folder, tile.name)
     with (
         replacing(path) as temporary,
@@ -137,7 +138,7 @@ def write_tile(labels: xr.Dataset, folder: Path, tile: Tile) -> Path:
             "w",
             driver="GTiff",
             dtype="uint8",
-            count=len(LAYERS),
+            count=len(stack),
             height=stack.shape[1],
             width=stack.shape[2],
             crs=str(tile.geobox.crs),
@@ -157,6 +158,7 @@ def join_tiles(
     *,
     legend: Legend,
     tags: dict[str, str],
+    layers: Sequence[Layer] = LAYERS,
 ) -> dict[str, Path]:
     """Join stored tiles to the layers of the map, one tile in memory at a time.
 
@@ -167,6 +169,7 @@ def join_tiles(
         out: existing output folder.
         legend: classes of the map.
         tags: TIFF tags of every layer.
+        layers: layers of the map, as the tiles were written with.
 
     Returns:
         Layer name -> file written.
@@ -177,7 +180,7 @@ def join_tiles(
     order = tuple(tiles)
     return {
         layer.name: write_layer(_blocks(order, folder, band), geobox, layer, out / layer.file, legend, tags)
-        for band, layer in enumerate(LAYERS, start=1)
+        for band, layer in enumerate(layers, start=1)
     }
 
 
