@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from pyproj import Transformer
+from pyproj.enums import TransformDirection
 from scipy.spatial import cKDTree
 
 from toolkit.errors import InputError
@@ -103,9 +104,45 @@ def swath_lonlat(
     turn = math.radians(heading_deg)
     east = across * math.cos(turn) - down * math.sin(turn)
     north = -across * math.sin(turn) - down * math.cos(turn)
-    local = f"+proj=aeqd +lon_0={center_lon} +lat_0={center_lat} +datum=WGS84"
-    lon, lat = Transformer.from_crs(local, "EPSG:4326", always_xy=True).transform(east, north)
+    lon, lat = _local_to_degrees(center_lon, center_lat).transform(east, north)
     return np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+
+
+def swath_positions(
+    lon: npt.ArrayLike,
+    lat: npt.ArrayLike,
+    *,
+    center: tuple[float, float],
+    shape: tuple[int, int],
+    heading_deg: float,
+    spacing_m: float = 60.0,
+) -> tuple[Floats, Floats]:
+    """Return in which line and sample of a swath places lie: the inverse of :func:`swath_lonlat`.
+
+    Args:
+        lon: longitude of the places, degrees east, any shape.
+        lat: latitude, degrees north.
+        center: longitude and latitude of the swath's centre, degrees.
+        shape: lines and samples.
+        heading_deg: degrees clockwise by which the swath is turned.
+        spacing_m: distance of neighbouring centres, metres.
+
+    Returns:
+        Line and sample, float64; whole numbers at pixel centres, counted from 0.
+    """
+    to_degrees = _local_to_degrees(*center)
+    x, y = to_degrees.transform(np.asarray(lon), np.asarray(lat), direction=TransformDirection.INVERSE)
+    turn = math.radians(heading_deg)
+    across = x * math.cos(turn) - y * math.sin(turn)
+    down = -x * math.sin(turn) - y * math.cos(turn)
+    line, sample = down / spacing_m + (shape[0] - 1) / 2, across / spacing_m + (shape[1] - 1) / 2
+    return np.asarray(line, np.float64), np.asarray(sample, np.float64)
+
+
+def _local_to_degrees(center_lon: float, center_lat: float) -> Transformer:
+    """Transform metres east and north of a place to longitude and latitude."""
+    local = f"+proj=aeqd +lon_0={center_lon} +lat_0={center_lat} +datum=WGS84"
+    return Transformer.from_crs(local, "EPSG:4326", always_xy=True)
 
 
 def make_glt(
