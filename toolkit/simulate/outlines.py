@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from shapely.geometry import shape as to_shape
 
 from toolkit.errors import InputError
 from toolkit.simulate.landscape import Landscape
+from toolkit.simulate.once import write_json
 from toolkit.simulate.streams import stream
 
 Rings = list[list[list[float]]]
@@ -121,3 +123,20 @@ def field_features(landscape: Landscape) -> dict[str, Any]:
             for number, polygon in enumerate(landscape.polygons, start=1)
         ]
     )
+
+
+def write_outlines(folder: Path, landscape: Landscape, *, aoi_share: float | None) -> None:
+    """Write ``fields.geojson`` and ``aoi.geojson``.
+
+    Args:
+        folder: where.
+        landscape: fields and their crops.
+        aoi_share: part of the landscape that ``aoi.geojson`` covers; None: nearly all of it.
+
+    Raises:
+        InputError: share out of range.
+    """
+    write_json(folder / "fields.geojson", field_features(landscape))
+    outline = area_of_interest(landscape, share=aoi_share)
+    aoi = feature(outline, landscape.geobox, {"name": "simulated area", "simulated": True})
+    write_json(folder / "aoi.geojson", feature_collection([aoi]))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -25,14 +21,8 @@ from toolkit.errors import InputError
 from toolkit.simulate.clouds import cloud_amounts
 from toolkit.simulate.growth import Growth, grow
 from toolkit.simulate.landscape import Landscape, make_landscape
-from toolkit.simulate.outlines import (
-    area_of_interest,
-    feature,
-    feature_collection,
-    field_features,
-    rings_of,
-    valid_outline,
-)
+from toolkit.simulate.once import make_once, write_json
+from toolkit.simulate.outlines import rings_of, valid_outline, write_outlines
 from toolkit.simulate.sentinel2 import (
     BANDS_10M,
     REVISIT_DAYS,
@@ -52,9 +42,6 @@ from toolkit.simulate.streams import stream
 
 SIMULATOR = 1
 """Version of the simulation: raised when the same seed gives other pixels."""
-
-REQUEST_FILE = "simulation.json"
-"""All that decides the files, beside the catalog."""
 
 CLOUD_COVER = 0.37
 """Mean cloud amount; with thin cirrus about 40 % of the pixels are cloudy."""
@@ -126,21 +113,7 @@ def simulate_scenes(
         )
         raise InputError(msg)
     request = _request(place, year, sorted(days), radiometry or Radiometry(), cloud_cover, aoi_share)
-    if _is_done(folder, request):
-        return folder / "catalog.json"
-    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
-    partial.mkdir(parents=True)
-    try:
-        _write_all(partial, place, request, radiometry or Radiometry())
-        if folder.exists():
-            folder.rmdir()
-        os.replace(partial, folder)  # noqa: PTH105  # Path.replace says the same; os names the atomic call
-    except OSError:
-        # Another process may have made the same folder in the meantime.
-        if not _is_done(folder, request):
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    make_once(folder, request, lambda part: _write_all(part, place, request, radiometry or Radiometry()))
     return folder / "catalog.json"
 
 
@@ -168,32 +141,8 @@ def _request(
     }
 
 
-def _is_done(folder: Path, request: dict[str, Any]) -> bool:
-    """Return whether the folder holds this very simulation; refuse folders that hold others.
-
-    Raises:
-        InputError: the folder is not empty and was not made by the same request.
-    """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    try:
-        found = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        msg = f"{folder} exists and is not a simulation. Give a new or empty folder."
-        raise InputError(msg) from None
-    if found == request:
-        return True
-    keys = sorted(set(found) | set(request)) if isinstance(found, dict) else []
-    differing = [key for key in keys if found.get(key) != request.get(key)]
-    msg = (
-        f"{folder} holds a simulation made with other values of: {', '.join(differing)}. "
-        "Give another folder, or delete this one."
-    )
-    raise InputError(msg)
-
-
 def _write_all(folder: Path, landscape: Landscape, request: dict[str, Any], radiometry: Radiometry) -> None:
-    """Write scenes, catalog and outlines; the request last."""
+    """Write scenes, catalog and outlines."""
     days = [date.fromisoformat(day) for day in request["dates"]]
     growth = grow(landscape, year=request["year"])
     rng = stream(landscape.seed, "cloud amounts", request["year"])
@@ -204,12 +153,8 @@ def _write_all(folder: Path, landscape: Landscape, request: dict[str, Any], radi
 
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         items = list(pool.map(write, days, amounts))
-    _write_json(folder / "catalog.json", make_catalog(items, landscape.seed))
-    _write_json(folder / "fields.geojson", field_features(landscape))
-    outline = area_of_interest(landscape, share=request["aoi_share"])
-    aoi = feature(outline, landscape.geobox, {"name": "simulated area", "simulated": True})
-    _write_json(folder / "aoi.geojson", feature_collection([aoi]))
-    _write_json(folder / REQUEST_FILE, request)
+    write_json(folder / "catalog.json", make_catalog(items, landscape.seed))
+    write_outlines(folder, landscape, aoi_share=request["aoi_share"])
 
 
 def _write_scene(
@@ -230,7 +175,7 @@ def _write_scene(
     _write_cog(place / "SCL.tif", scene.scl, geobox, day)
     outline = rings_of(valid_outline(scene.valid, geobox), geobox)
     item = make_item(scene, geobox, outline, radiometry)
-    _write_json(place / f"{place.name}.json", item)
+    write_json(place / f"{place.name}.json", item)
     return item
 
 
@@ -278,8 +223,3 @@ def _write_cog(
             TIFFTAG_IMAGEDESCRIPTION=f"simulated Sentinel-2 {path.stem}, {day.isoformat()}",
             TIFFTAG_SOFTWARE="cropglobe",
         )
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON with a fixed layout and line ends."""
-    path.write_bytes((json.dumps(content, indent=2) + "\n").encode())

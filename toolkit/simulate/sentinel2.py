@@ -16,7 +16,7 @@ from toolkit.simulate.clouds import VISIBLE, Sky, Sun, draw_sky, sun_position
 from toolkit.simulate.growth import FRACTIONS, Growth, fractions, grow
 from toolkit.simulate.landscape import Landscape
 from toolkit.simulate.phenology import crop_day
-from toolkit.simulate.spectra import mix
+from toolkit.simulate.spectra import SENTINEL2, Endmembers, mix
 from toolkit.simulate.streams import smooth_noise, stream
 from toolkit.simulate.weather import on_day, soil_wetness
 
@@ -96,7 +96,7 @@ def clear_reflectance(landscape: Landscape, growth: Growth, day: date) -> Floats
     Returns:
         float32 ``(band, *shape of growth)``, unit 1.
     """
-    return _ground(landscape, growth, day)[0]
+    return ground_and_water(landscape, growth, day)[0]
 
 
 def sample_series(
@@ -135,11 +135,11 @@ def render_scene(landscape: Landscape, growth: Growth, day: date, *, cloud_amoun
         day: date.
         cloud_amount: share of the scene under cloud, 0 to 1.
     """
-    ground, water = _ground(landscape, growth, day)
+    ground, water = ground_and_water(landscape, growth, day)
     shape = landscape.field.shape
     height, width = shape
     rng = stream(landscape.seed, "sky", day.toordinal())
-    sun = sun_position(day.timetuple().tm_yday, _centre(landscape)[1])
+    sun = sun_position(day.timetuple().tm_yday, centre(landscape)[1])
     sky = draw_sky((height, width), cloud_amount, sun, rng)
     valid = _swath((height, width), stream(landscape.seed, "swath", day.toordinal()))
     rng = stream(landscape.seed, "sensor", day.toordinal())
@@ -149,16 +149,28 @@ def render_scene(landscape: Landscape, growth: Growth, day: date, *, cloud_amoun
     return Scene(day=day, reflectance=seen, scl=scl, valid=valid, sky=sky, sun=sun)
 
 
-def _centre(landscape: Landscape) -> tuple[float, float]:
-    """Longitude and latitude of the landscape's centre."""
+def centre(landscape: Landscape) -> tuple[float, float]:
+    """Return longitude and latitude of the landscape's centre, degrees."""
     bounds = landscape.geobox.boundingbox
     to_degrees = Transformer.from_crs(f"EPSG:{landscape.region.epsg}", "EPSG:4326", always_xy=True)
     lon, lat = to_degrees.transform((bounds.left + bounds.right) / 2, (bounds.bottom + bounds.top) / 2)
     return float(lon), float(lat)
 
 
-def _ground(landscape: Landscape, growth: Growth, day: date) -> tuple[Floats, npt.NDArray[np.float64]]:
-    """Reflectance of the ground, and the share of open water."""
+def ground_and_water(
+    landscape: Landscape, growth: Growth, day: date, endmembers: Endmembers = SENTINEL2
+) -> tuple[Floats, npt.NDArray[np.float64]]:
+    """Return the reflectance of the ground, and the share of open water.
+
+    Args:
+        landscape: where.
+        growth: the year of its pixels, or of some of them.
+        day: date.
+        endmembers: spectra of the pure surfaces in the bands wanted.
+
+    Returns:
+        float32 ``(band, *shape of growth)``, unit 1, and float64 ``shape of growth``, 0 to 1.
+    """
     region = landscape.region
     crop_year_day = crop_day(day, region.hemisphere)
     parts = fractions(growth, crop_year_day)
@@ -169,7 +181,7 @@ def _ground(landscape: Landscape, growth: Growth, day: date) -> tuple[Floats, np
         crop_day=crop_year_day,
         rain_probability=region.rain_probability,
     )
-    reflectance = mix(parts, on_day(growth, landscape.seed, day), wetness)
+    reflectance = mix(parts, on_day(growth, landscape.seed, day), wetness, endmembers)
     return reflectance, parts[FRACTIONS.index("water")]
 
 

@@ -9,7 +9,8 @@ dry matter, structure and mean leaf angle stand in the ranges that Berger et al.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -68,8 +69,46 @@ LEAF_ANGLE = (-1.18, -1.28, -0.72, -1.21, -1.01, -0.89, -0.87, -0.87, -1.0, -0.9
 # fmt: on
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endmembers:
+    """Spectra of pure surfaces in the bands of one sensor, and how leaves change them."""
+
+    green: Mapping[str, Sequence[float]]
+    """Closed green canopies, reflectance (unit 1) by band."""
+    senescent: Mapping[str, Sequence[float]]
+    """Dead matter."""
+    dry_soil: Sequence[float]
+    """Dry loam."""
+    wet_soil: Sequence[float]
+    """Wet loam."""
+    water: Sequence[float]
+    """Shallow, moderately turbid water."""
+    chlorophyll: Sequence[float]
+    """Elasticity d ln(reflectance) / d ln(leaf chlorophyll) of green canopies, by band."""
+    leaf_water: Sequence[float]
+    """Elasticity to leaf water."""
+    leaf_angle: Sequence[float]
+    """Elasticity to the mean leaf angle."""
+
+
+SENTINEL2 = Endmembers(
+    green=GREEN,
+    senescent=SENESCENT,
+    dry_soil=DRY_SOIL,
+    wet_soil=WET_SOIL,
+    water=WATER,
+    chlorophyll=CHLOROPHYLL,
+    leaf_water=LEAF_WATER,
+    leaf_angle=LEAF_ANGLE,
+)
+"""The tables above; columns are the recipe's bands."""
+
+
 def mix(
-    parts: npt.NDArray[np.float64], growth: Growth, wetness: npt.NDArray[np.float64]
+    parts: npt.NDArray[np.float64],
+    growth: Growth,
+    wetness: npt.NDArray[np.float64],
+    endmembers: Endmembers = SENTINEL2,
 ) -> npt.NDArray[np.float32]:
     """Return the reflectance of pixels from what covers them (linear mixture).
 
@@ -77,27 +116,29 @@ def mix(
         parts: ``(fraction, *shape)`` in the order of :data:`toolkit.simulate.growth.FRACTIONS`.
         growth: the year of each pixel, with its leaves and soil.
         wetness: wetness of the soil, 0 to 1, ``shape``.
+        endmembers: spectra of the pure surfaces; by default those of Sentinel-2.
 
     Returns:
-        float32 ``(band, *shape)``, unit 1, bands in the order of the recipe.
+        float32 ``(band, *shape)``, unit 1, bands in the order of the endmembers (Sentinel-2: the recipe's).
     """
     crop, second, weeds, senescent, soil, water = parts
-    green = np.array([GREEN[calendar.green] for calendar in CALENDARS])
-    follow = np.array([GREEN[(c.second or c).green] for c in CALENDARS])
-    dead = np.array([SENESCENT[calendar.senescent] for calendar in CALENDARS])
-    out = np.empty((len(WATER), *crop.shape), dtype=np.float32)
-    for band in range(len(WATER)):
+    pure = endmembers
+    green = np.array([pure.green[calendar.green] for calendar in CALENDARS])
+    follow = np.array([pure.green[(c.second or c).green] for c in CALENDARS])
+    dead = np.array([pure.senescent[calendar.senescent] for calendar in CALENDARS])
+    out = np.empty((len(pure.water), *crop.shape), dtype=np.float32)
+    for band in range(len(pure.water)):
         leaves = np.exp(
-            CHLOROPHYLL[band] * growth.chlorophyll
-            + LEAF_WATER[band] * growth.leaf_water
-            + LEAF_ANGLE[band] * growth.leaf_angle
+            pure.chlorophyll[band] * growth.chlorophyll
+            + pure.leaf_water[band] * growth.leaf_water
+            + pure.leaf_angle[band] * growth.leaf_angle
         )
-        ground = DRY_SOIL[band] + wetness * (WET_SOIL[band] - DRY_SOIL[band])
+        ground = pure.dry_soil[band] + wetness * (pure.wet_soil[band] - pure.dry_soil[band])
         canopy = crop * green[growth.kind, band] + second * follow[growth.kind, band]
         out[band] = (
-            leaves * (canopy + weeds * GREEN["weeds"][band])
+            leaves * (canopy + weeds * pure.green["weeds"][band])
             + senescent * dead[growth.kind, band]
             + soil * growth.brightness * ground
-            + water * WATER[band]
+            + water * pure.water[band]
         )
     return out
