@@ -14,8 +14,8 @@ from pipelines.config import FindRequest, SearchRequest
 from pipelines.folder import prepare
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.season import Season, season
-from toolkit.catalog.emit import PRODUCT_VERSION
 from toolkit.catalog.filters import ASSET_MISSING, INVALID
+from toolkit.catalog.items import CATALOG, PRODUCT_VERSION
 from toolkit.catalog.saved_items import read_items, write_items
 from toolkit.catalog.search import search_items
 from toolkit.catalog.signing import check_credentials
@@ -110,8 +110,11 @@ def find(
         CredentialsError: the catalog needs an account that is not given.
         InputError: saved items are another sensor's.
     """
-    check_credentials(_catalog(config, sensor))
+    if config.items is None:
+        check_credentials(_catalog(config, sensor))
     items = _items(config, aoi, when, sensor=sensor, bands=bands)
+    for name in sorted({str(item.properties.get(CATALOG, "")) for item in items}):
+        check_credentials(name)
     return FoundScenes(items=items, path=write_items(items, folder / ITEMS_FILE), season=when)
 
 

@@ -20,7 +20,7 @@ from toolkit.area.aoi import AOI
 from toolkit.catalog.api_search import Product
 from toolkit.catalog.filters import OLDER_TWIN, OTHER_VERSION
 from toolkit.catalog.guard import Guard
-from toolkit.catalog.items import checked_asset
+from toolkit.catalog.items import PRODUCT_VERSION, checked_asset
 from toolkit.errors import InputError, NoItemsError
 
 EMIT = "emit"
@@ -29,8 +29,6 @@ REFLECTANCE = "reflectance"
 """Asset with the spectra."""
 MASK = "mask"
 """Asset with what tells clear sky, if the item has one."""
-PRODUCT_VERSION = "emit:product_version"
-"""Item property: version of the reflectance, such as 001."""
 MASK_VERSION = "emit:mask_version"
 """Item property: version of the mask, if there is one."""
 ACQUIRED = "emit:acquired"

@@ -21,6 +21,8 @@ CATALOG = "cropglobe:catalog"
 """Item property: name of the profile of the catalog it comes from."""
 NAMED_HOSTS = "cropglobe:named_hosts"
 """Item property: hosts that the user named in this run; never saved."""
+PRODUCT_VERSION = "emit:product_version"
+"""Item property: version of EMIT's reflectance, such as 001."""
 BASELINE = "s2:processing_baseline"
 DATASTRIP = "s2:datastrip_id"
 RASTER_EXTENSION = "https://stac-extensions.github.io/raster/"
@@ -196,4 +198,6 @@ def attribution(items: pystac.ItemCollection) -> str:
         return "Simulated scenes made by cropglobe; contains no Copernicus data"
     years = sorted({item.datetime.year for item in items if item.datetime})
     span = str(years[0]) if len(years) == 1 else f"{years[0]}-{years[-1]}"
+    if all(PRODUCT_VERSION in item.properties for item in items):
+        return f"Contains EMIT data of NASA, distributed by LP DAAC, {span}"
     return f"Contains modified Copernicus Sentinel data {span}"
