@@ -28,7 +28,7 @@ def _facts(profile: Profile) -> list[str]:
     facts = [
         f"  address      {profile.url}",
         f"  collection   {default}" + (f"; also {', '.join(others)}" if others else ""),
-        f"  account      {', '.join(here) or 'none'}",
+        f"  account      {', '.join(here) or 'none'}" + (f": {profile.account}" if profile.account else ""),
     ]
     if profile.worldcover is not None:
         facts.append(f"  land cover   ESA WorldCover ({profile.worldcover.collection})")

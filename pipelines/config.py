@@ -96,7 +96,11 @@ class SearchRequest(Request):
 
     aoi: Path = Field(description="Vector file with the area of interest.")
     year: int = Field(description="Year of the season (south of the equator: the year it starts in).")
-    catalog: str = Field("earth-search", description="Known catalog, URL of a STAC API or catalog, or path.")
+    catalog: str | None = Field(
+        None,
+        description="Known catalog, URL of a STAC API or catalog, or path. Default: earth-search, for EMIT "
+        "lpcloud.",
+    )
     items: Path | None = Field(
         None, description="Items saved by an earlier search; nothing is searched then."
     )
@@ -108,17 +112,21 @@ class SearchRequest(Request):
         None, description="Band -> asset key, where a catalog has names of its own (B02=blue_band)."
     )
     allow_hosts: tuple[str, ...] = Field((), description="Further hosts that may be read.")
+    mix_versions: bool = Field(
+        False, description="EMIT: keep granules of several product versions, whose spectra differ."
+    )
 
     @property
     def named_hosts(self) -> tuple[str, ...]:
         """Hosts that the user named: these may lie in a private network."""
-        host = urlsplit(self.catalog).hostname if "://" in self.catalog else None
+        host = urlsplit(self.catalog).hostname if self.catalog and "://" in self.catalog else None
         return (*self.allow_hosts, *([host] if host else []))
 
 
 class FindRequest(SearchRequest):
     """Scenes of a season over an area, and how to save them."""
 
+    sensor: Literal["sentinel-2", "emit"] = Field("sentinel-2", description="Whose scenes to search.")
     format: Literal["json", "parquet"] = Field(
         "json", description="Save the items as GeoJSON, or as GeoParquet (extra 'geoparquet')."
     )

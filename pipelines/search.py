@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pystac
 
@@ -13,11 +15,17 @@ from pipelines.folder import prepare
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.season import Season, season
 from toolkit.catalog.filters import ASSET_MISSING, INVALID
+from toolkit.catalog.items import CATALOG, PRODUCT_VERSION
 from toolkit.catalog.saved_items import read_items, write_items
 from toolkit.catalog.search import search_items
 from toolkit.catalog.signing import check_credentials
+from toolkit.errors import InputError
 
 ITEMS_FILE = "items.json"
+DEFAULT_CATALOG: Mapping[str, str] = MappingProxyType({"sentinel-2": "earth-search", "emit": "lpcloud"})
+"""Sensor -> catalog where the user names none."""
+NAMED_FILES = 5
+"""Unusable items named in a terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +58,23 @@ class FoundScenes:
             f"{found} items found, {self.season.start} to {self.season.end}",
             f"{len(self.items)} scenes used, left out: {left_out}",
             "per month: " + ", ".join(f"{month} {n}" for month, n in sorted(months.items())),
+            *self._of_emit(),
+            *self._unusable(),
             f"saved in {self.path}",
         ]
+
+    def _of_emit(self) -> list[str]:
+        """Versions and missing masks, which only granules of EMIT have."""
+        told = Counter(str(item.properties.get(PRODUCT_VERSION, "")) for item in self.items)
+        versions = ", ".join(f"{version} {n}" for version, n in sorted(told.items()) if version)
+        missing = len(self.items.extra_fields.get("without_mask", []))
+        return [f"product versions: {versions}; without mask: {missing}"] if versions else []
+
+    def _unusable(self) -> list[str]:
+        """Names of items that are none."""
+        names = self.items.extra_fields.get("skipped", {}).get(INVALID, [])
+        more = ", ..." if len(names) > NAMED_FILES else ""
+        return [f"not usable: {', '.join(names[:NAMED_FILES])}{more}"] if names else []
 
 
 def run(config: FindRequest) -> FoundScenes:
@@ -59,7 +82,7 @@ def run(config: FindRequest) -> FoundScenes:
     aoi = read_aoi(config.aoi)
     prepare(config.out)
     when = season(config.year, aoi=aoi)
-    items = _items(config, aoi, when, bands=None)
+    items = _items(config, aoi, when, sensor=config.sensor, bands=None)
     path = write_items(items, config.out / f"items.{config.format}")
     return FoundScenes(items=items, path=path, season=when)
 
@@ -71,26 +94,52 @@ def find(
     *,
     folder: Path,
     bands: tuple[str, ...] | None = None,
+    sensor: str = "sentinel-2",
 ) -> FoundScenes:
     """Read saved items, or search them, and freeze them in a folder; their pixels will be read.
 
+    Args:
+        config: catalog and limits of the search, and whether product versions may be mixed.
+        aoi: area.
+        when: first to last day.
+        folder: where the items are saved.
+        bands: bands that every item must offer; default all of the sensor.
+        sensor: whose scenes are read; it decides the catalog where none is named.
+
     Raises:
         CredentialsError: the catalog needs an account that is not given.
+        InputError: saved items are another sensor's.
     """
-    check_credentials(config.catalog)
-    items = _items(config, aoi, when, bands=bands)
+    if config.items is None:
+        check_credentials(_catalog(config, sensor))
+    items = _items(config, aoi, when, sensor=sensor, bands=bands)
+    for name in sorted({str(item.properties.get(CATALOG, "")) for item in items}):
+        check_credentials(name)
     return FoundScenes(items=items, path=write_items(items, folder / ITEMS_FILE), season=when)
 
 
+def _catalog(config: SearchRequest, sensor: str) -> str:
+    """Return the catalog that the user names, else that of the sensor."""
+    return config.catalog or DEFAULT_CATALOG[sensor]
+
+
 def _items(
-    config: SearchRequest, aoi: AOI, when: Season, *, bands: tuple[str, ...] | None
+    config: SearchRequest, aoi: AOI, when: Season, *, sensor: str, bands: tuple[str, ...] | None
 ) -> pystac.ItemCollection:
     if config.items is not None:
-        return read_items(config.items, allow_hosts=config.named_hosts)
+        items = read_items(config.items, allow_hosts=config.named_hosts)
+        if (saved := items.extra_fields.get("sensor", sensor)) != sensor:
+            msg = (
+                f"{str(config.items)!r} holds items of {saved}, not of {sensor}. Give others, or search anew."
+            )
+            raise InputError(msg)
+        return items
     return search_items(
-        config.catalog,
+        _catalog(config, sensor),
         aoi,
         when,
+        sensor=sensor,
+        mix_versions=config.mix_versions,
         bands=bands,
         max_cloud_cover=config.max_cloud_cover,
         collection=config.collection,

@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.servers.ranges import in_thread
 
-CONFORMS = ["core", "collections", "item-search"]
+CONFORMS = ("core", "collections", "item-search")
 
 
 class StacStandIn(ThreadingHTTPServer):
     """Landing page and collections are plain; searches are answered by ``search``."""
 
-    def __init__(self, search: Callable[[dict[str, Any], str], Any], collections: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        search: Callable[[dict[str, Any], str], Any],
+        collections: tuple[str, ...],
+        conforms: tuple[str, ...],
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.search, self.collections = search, collections
+        self.search, self.collections, self.conforms = search, collections, conforms
         self.asked: list[dict[str, Any]] = []
 
     @property
@@ -33,6 +39,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         base = self.server.url
+        if self.path.startswith("/search"):  # a page that a link leads to
+            query = dict(parse_qsl(urlsplit(self.path).query))
+            self.server.asked.append(query)
+            self.answer(self.server.search(query, base))
+            return
         if self.path.startswith("/collections"):
             found = [
                 {
@@ -57,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             {"rel": "search", "href": f"{base}/search", "method": "POST", "type": "application/geo+json"}
         ]
         landing = {"type": "Catalog", "id": "api", "stac_version": "1.0.0", "description": "loopback"}
-        conforms = [f"https://api.stacspec.org/v1.0.0/{part}" for part in CONFORMS]
+        conforms = [f"https://api.stacspec.org/v1.0.0/{part}" for part in self.server.conforms]
         self.answer({**landing, "conformsTo": conforms, "links": links})
 
     def do_POST(self) -> None:
@@ -81,10 +92,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def stac_stand_in(
-    search: Callable[[dict[str, Any], str], Any], collections: tuple[str, ...] = ("sentinel-2-l2a",)
+    search: Callable[[dict[str, Any], str], Any],
+    collections: tuple[str, ...] = ("sentinel-2-l2a",),
+    conforms: tuple[str, ...] = CONFORMS,
 ) -> Iterator[StacStandIn]:
     """Serve on a free port for as long as the block runs."""
-    with StacStandIn(search, collections) as server, in_thread(server):
+    with StacStandIn(search, collections, conforms) as server, in_thread(server):
         yield server
 
 

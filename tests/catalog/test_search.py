@@ -230,7 +230,7 @@ def test_an_acquisition_processed_twice_counts_once_in_its_newest_baseline(tmp_p
 
 
 def test_more_items_than_can_be_looked_at_stop_the_search(catalog, aoi, monkeypatch):
-    monkeypatch.setattr("toolkit.catalog.search.MAX_ITEMS", 3)
+    monkeypatch.setattr("toolkit.catalog.candidates.MAX_ITEMS", 3)
     with pytest.raises(InputError, match="gave more than"):
         search_items(catalog, aoi, SEASON)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,7 +21,6 @@ from toolkit.errors import InputError, RemoteError
 
 log = logging.getLogger(__name__)
 
-DEFAULT_COLLECTION = "sentinel-2-l2a"
 NAMED_COLLECTIONS = 20
 """Collections named in an error."""
 MAX_ITEMS = 20_000
@@ -33,21 +33,45 @@ TOO_MANY = (
 Feature = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """What is searched, and how its collections are called."""
+
+    name: str
+    """For messages."""
+    pattern: re.Pattern[str]
+    """Ids of its collections, for catalogs that list what they have."""
+    collections: tuple[str, ...] = ()
+    """Its collections where a catalog lists none; if there are none, the catalog is searched as a whole."""
+    as_box: bool = False
+    """Ask for the box around an area: CMR-STAC ignores holes and carries no polygons in parts from page to
+    page (nasa/cmr-stac, stringifyQuery). What lies outside is filtered here."""
+    optional: bool = False
+    """Whether a catalog may have nothing of it."""
+    in_folders: bool = False
+    """Whether a plain folder of its files is a catalog, too."""
+
+
+SENTINEL2 = Product(name="Sentinel-2 L2A", pattern=re.compile("sentinel-2-l2a"))
+
+
 def ask_api(
     profile: Profile,
     reader: GuardedIO,
+    product: Product,
     shape: shapely.Geometry,
     season: Season,
     max_cloud_cover: float | None,
 ) -> Iterator[Feature]:
     """Yield the items of an API as plain GeoJSON features, each once.
 
-    An area across the antimeridian is asked for in its two halves. If pages give fewer items than the API
-    says it has, the season is asked for again month by month.
+    Collections are asked one by one, an area across the antimeridian in its two halves. If pages give fewer
+    items than the API says it has, the season is asked for again month by month.
 
     Args:
-        profile: the catalog.
+        profile: the catalog, with the collections to search, if they are named.
         reader: reads its documents.
+        product: what is searched.
         shape: area in degrees.
         season: first and last day.
         max_cloud_cover: percent, filtered by the API where the profile says how.
@@ -57,38 +81,39 @@ def ask_api(
         RemoteError: the API fails, or its pages stay incomplete.
     """
     client = Client.open(profile.url, stac_io=reader)
-    collections = _collections(profile, client)
-    earlier: set[str] = set()
-    for half in _halves(shape):
-        request = _request(client, profile, collections, half, max_cloud_cover)
-        found = _complete(reader, request, season.start, season.end)
-        yield from (feature for feature in found if name_of(feature) not in earlier)  # meets both halves
-        earlier |= {name_of(feature) for feature in found}
+    collections: list[str] | list[None] = _collections(profile, client, product)
+    for collection in collections:
+        earlier: set[str] = set()
+        for half in _halves(shape):
+            asked = shapely.box(*shapely.bounds(half)) if product.as_box else half
+            request = _request(client, profile, collection, asked, max_cloud_cover)
+            found = _complete(reader, request, season.start, season.end)
+            yield from (feature for feature in found if name_of(feature) not in earlier)  # meets both halves
+            earlier |= {name_of(feature) for feature in found}
 
 
-def _collections(profile: Profile, client: Client) -> list[str]:
-    """Collections to search: the profile's, or the Sentinel-2 L2A one if the API offers it among others."""
-    if profile.collections and profile.name != CUSTOM:
-        return [profile.collections[0]]
-    if not client.conforms_to(ConformanceClasses.COLLECTIONS):
-        return list(profile.collections)
+def _collections(profile: Profile, client: Client, product: Product) -> list[str] | list[None]:
+    """Collections to search: those named, else the product's; None stands for the whole catalog."""
+    named = profile.collections
+    # The lists of known catalogs are long (hundreds of pages at CMR), and known.
+    if profile.name != CUSTOM or not client.conforms_to(ConformanceClasses.COLLECTIONS):
+        return list(named or product.collections) or [None]
     offered = [collection.id for collection in client.get_collections()]
-    if not profile.collections:
-        return [DEFAULT_COLLECTION] if DEFAULT_COLLECTION in offered else []
-    if profile.collections[0] not in offered:
-        known = ", ".join(sorted(offered)[:NAMED_COLLECTIONS]) or "none"
-        msg = (
-            f"The catalog {profile.url!r} has no collection {profile.collections[0]!r}. It offers: {known}. "
-            "Choose one with --collection."
-        )
-        raise InputError(msg)
-    return [profile.collections[0]]
+    found = [one for one in offered if one in named or (not named and product.pattern.fullmatch(one))]
+    if found or product.optional:
+        return found
+    if not named and not product.collections:
+        return [None]
+    known = ", ".join(sorted(offered)[:NAMED_COLLECTIONS]) or "none"
+    wanted = f"collection {named[0]!r}" if named else f"collection of {product.name}"
+    msg = f"The catalog {profile.url!r} has no {wanted}. It offers: {known}. Choose one with --collection."
+    raise InputError(msg)
 
 
 def _request(
     client: Client,
     profile: Profile,
-    collections: list[str],
+    collection: str | None,
     shape: shapely.Geometry,
     max_cloud_cover: float | None,
 ) -> PageRequest:
@@ -100,7 +125,7 @@ def _request(
         limits["filter"] = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud_cover]}
         limits["filter_lang"] = "cql2-json"
     search = client.search(
-        collections=collections or None,
+        collections=None if collection is None else [collection],
         intersects=shapely.to_geojson(shape),
         limit=profile.page_size,
         **limits,

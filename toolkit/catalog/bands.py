@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 Keys = Mapping[str, tuple[str, ...]]
@@ -39,16 +40,37 @@ ANY_KEYS: Keys = MappingProxyType(
 )
 """All of them, for catalogs we do not know."""
 
-SENSOR_BANDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"sentinel-2": tuple(EARTH_SEARCH_KEYS)})
+SENSOR_BANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"sentinel-2": tuple(EARTH_SEARCH_KEYS), "emit": ("reflectance",)}
+)
 """Sensor -> bands and layers that may be asked for."""
 
-QUALITY_LAYER: Mapping[str, str] = MappingProxyType({"sentinel-2": "SCL"})
-"""Sensor -> layer that tells clear sky; no scene is of use without it."""
-
-NODATA = 0
-"""Digital number of pixels without data, in every catalog; Planetary Computer gives none."""
+QUALITY_LAYER: Mapping[str, str] = MappingProxyType({"sentinel-2": "SCL", "emit": "mask"})
+"""Sensor -> layer that tells clear sky. Scenes must have it if it is among the sensor's bands: one of
+Sentinel-2 is of no use without. EMIT keeps masks apart and publishes them later: a granule may have none."""
 
 
-def data_type(band: str) -> str:
-    """Return the type of a band's numbers, which Planetary Computer does not give."""
-    return "uint8" if band in QUALITY_LAYER.values() else "uint16"
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How the numbers of a band are stored, where a catalog does not tell."""
+
+    data_type: str
+    """Type, as numpy calls it."""
+    nodata: float
+    """Number of pixels without data."""
+
+
+# EMIT: _FillValue and type of the variables in the granules (emit-sds-l2a, output_conversion.py).
+_NUMBERS: Mapping[str, Numbers] = MappingProxyType(
+    {
+        "SCL": Numbers("uint8", 0),
+        "reflectance": Numbers("float32", -9999.0),
+        "mask": Numbers("float32", -9999.0),
+    }
+)
+_SENTINEL2 = Numbers("uint16", 0)
+
+
+def numbers(band: str) -> Numbers:
+    """Return type and nodata of a band's numbers; Planetary Computer gives neither, nor does EMIT's."""
+    return _NUMBERS.get(band, _SENTINEL2)

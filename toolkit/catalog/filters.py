@@ -9,8 +9,8 @@ import pystac
 from toolkit.area.aoi import AOI
 from toolkit.area.season import Season
 from toolkit.catalog.bands import QUALITY_LAYER, SENSOR_BANDS
-from toolkit.catalog.items import band_keys, intersects, when
-from toolkit.catalog.profiles import CUSTOM, PROFILES, Profile
+from toolkit.catalog.items import intersects, when
+from toolkit.catalog.profiles import CUSTOM, PROFILES, Profile, collection_id
 from toolkit.errors import BandError, InputError
 
 OUTSIDE_SEASON = "outside_season"
@@ -20,6 +20,7 @@ ASSET_MISSING = "asset_missing"
 TOO_CLOUDY = "too_cloudy"
 DUPLICATE = "duplicate"
 OLDER_TWIN = "older_twin"
+OTHER_VERSION = "other_version"
 INVALID = "item_invalid"
 
 
@@ -56,7 +57,8 @@ def check_request(
     if max_cloud_cover is not None and not 0 <= max_cloud_cover <= 100:
         msg = f"Cloud cover is {max_cloud_cover!r}; allowed: 0 to 100 percent."
         raise InputError(msg)
-    return frozenset((*wanted, QUALITY_LAYER[sensor]))
+    layer = QUALITY_LAYER[sensor]
+    return frozenset((*wanted, layer) if layer in known else wanted)
 
 
 def unfit(
@@ -64,8 +66,9 @@ def unfit(
     aoi: AOI,
     season: Season,
     *,
+    offers: Iterable[str],
     wanted: frozenset[str],
-    profile: Profile,
+    collections: frozenset[str],
 ) -> str | None:
     """Return why an item is left out, or None; servers are not trusted to have filtered.
 
@@ -73,17 +76,18 @@ def unfit(
         item: item of a catalog.
         aoi: area; items must touch it.
         season: first and last day, UTC.
+        offers: bands and layers that it has.
         wanted: bands that it must offer.
-        profile: catalog it comes from.
+        collections: collections searched; none if the catalog was searched as a whole.
     """
     time = when(item)
     if time is None or not season.start <= time.date() <= season.end:
         return OUTSIDE_SEASON
     if not intersects(item, aoi.geometry):
         return OUTSIDE_AREA
-    if profile.collections and item.collection_id not in (None, profile.collections[0]):
+    if collections and item.collection_id and collection_id(item.collection_id) not in collections:
         return WRONG_COLLECTION
-    if not wanted <= band_keys(item, profile.asset_keys).keys():
+    if not wanted <= set(offers):
         return ASSET_MISSING
     return None
 

@@ -137,7 +137,8 @@ class Guard:
     def _check_local(self, reference: str) -> str:
         if not self.local:
             self._refuse(reference, "a remote catalog may not name local files")
-        folder = Path(self.root).resolve().parent
+        root = Path(self.root).resolve()
+        folder = root if root.is_dir() else root.parent
         path = Path(reference).resolve()
         if str(path).startswith("/vsi") or not path.is_relative_to(folder):
             self._refuse(reference, f"it lies outside the catalog's folder {str(folder)!r}")

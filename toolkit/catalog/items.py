@@ -11,7 +11,7 @@ from typing import Any
 import pystac
 import shapely
 
-from toolkit.catalog.bands import NODATA, Keys, data_type
+from toolkit.catalog.bands import Keys, numbers
 from toolkit.catalog.guard import Guard
 from toolkit.catalog.profiles import Profile
 
@@ -21,6 +21,8 @@ CATALOG = "cropglobe:catalog"
 """Item property: name of the profile of the catalog it comes from."""
 NAMED_HOSTS = "cropglobe:named_hosts"
 """Item property: hosts that the user named in this run; never saved."""
+PRODUCT_VERSION = "emit:product_version"
+"""Item property: version of EMIT's reflectance, such as 001."""
 BASELINE = "s2:processing_baseline"
 DATASTRIP = "s2:datastrip_id"
 RASTER_EXTENSION = "https://stac-extensions.github.io/raster/"
@@ -76,18 +78,28 @@ def normalise(item: pystac.Item, keys: Mapping[str, str], profile: Profile, guar
         collection=item.collection_id,
     )
     for band, key in keys.items():
-        asset = item.assets[key]
-        extra = {name: asset.extra_fields[name] for name in KEPT_ASSET_FIELDS if name in asset.extra_fields}
-        # odc-stac reads data type and nodata from here; some catalogs give neither.
-        extra["raster:bands"] = [_numbers(asset, band)]
-        href = guard.check(asset.href)
-        copy.add_asset(
-            band,
-            pystac.Asset(href, media_type=asset.media_type, roles=["data"], extra_fields=extra),
-        )
+        copy.add_asset(band, checked_asset(item.assets[key], band, guard))
     copy.stac_extensions = [text for text in item.stac_extensions if not text.startswith(RASTER_EXTENSION)]
     copy.stac_extensions.append(f"{RASTER_EXTENSION}v1.1.0/schema.json")
     return copy
+
+
+def checked_asset(asset: pystac.Asset, band: str, guard: Guard) -> pystac.Asset:
+    """Return what loading needs of an asset: its reference, type and nodata.
+
+    Args:
+        asset: asset of a catalog's item, its reference absolute.
+        band: band or layer that it holds.
+        guard: decides which references may be read.
+
+    Raises:
+        UnsafeReferenceError: the reference is not allowed.
+    """
+    extra = {name: asset.extra_fields[name] for name in KEPT_ASSET_FIELDS if name in asset.extra_fields}
+    # odc-stac reads data type and nodata from here; some catalogs give neither.
+    extra["raster:bands"] = [_numbers(asset, band)]
+    href = guard.check(asset.href)
+    return pystac.Asset(href, media_type=asset.media_type, roles=["data"], extra_fields=extra)
 
 
 def when(item: pystac.Item) -> datetime | None:
@@ -143,8 +155,8 @@ def _numbers(asset: pystac.Asset, band: str) -> dict[str, Any]:
         )
         if (value := next((value for value in values if value is not None), None)) is not None:
             found[name] = value
-    found.setdefault("nodata", NODATA)
-    found.setdefault("data_type", data_type(band))
+    found.setdefault("nodata", numbers(band).nodata)
+    found.setdefault("data_type", numbers(band).data_type)
     return found
 
 
@@ -186,4 +198,6 @@ def attribution(items: pystac.ItemCollection) -> str:
         return "Simulated scenes made by cropglobe; contains no Copernicus data"
     years = sorted({item.datetime.year for item in items if item.datetime})
     span = str(years[0]) if len(years) == 1 else f"{years[0]}-{years[-1]}"
+    if all(PRODUCT_VERSION in item.properties for item in items):
+        return f"Contains EMIT data of NASA, distributed by LP DAAC, {span}"
     return f"Contains modified Copernicus Sentinel data {span}"

@@ -5,6 +5,7 @@ Facts were read from recorded responses and the catalogs' documentation; see ``d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -60,6 +61,8 @@ class Profile:
     """Where it offers ESA WorldCover."""
     credentials: tuple[str, ...] = ()
     """Environment variables without which its files cannot be read."""
+    account: str = ""
+    """Where what they hold is to be had."""
     notes: str = ""
     """What users should know."""
 
@@ -111,6 +114,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             drivers=("JP2OpenJPEG",),
             connections=2,  # a general user has four, and a map two processes or more
             credentials=("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
+            account="keys from https://eodata-s3keysmanager.dataspace.copernicus.eu",
             notes="S3 keys of a free account. JPEG 2000, which is read slowly: prefer the others for maps.",
         ),
         "lpcloud": Profile(
@@ -118,7 +122,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             url="https://cmr.earthdata.nasa.gov/stac/LPCLOUD",
             sensors=("emit",),
             collections=("EMITL2ARFL_002", "EMITL2ARFL_001"),
-            asset_keys=MappingProxyType({}),
+            asset_keys=MappingProxyType({}),  # made of file names, by which assets are told
             hosts=frozenset(
                 {
                     "cmr.earthdata.nasa.gov",
@@ -132,6 +136,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             signing="earthdata",
             drivers=(),
             credentials=("EARTHDATA_TOKEN",),
+            account="a token from https://urs.earthdata.nasa.gov, 'Generate Token', valid for about 60 days",
             notes="EMIT reflectance. A token of a free Earthdata account, terms of LP DAAC accepted once.",
         ),
     }
@@ -169,6 +174,7 @@ def resolve_profile(
     named = frozenset(host.lower() for host in allow_hosts)
     profile = _known(catalog) or _custom(catalog)
     if collection is not None:
+        collection = collection if profile.name == CUSTOM else collection_id(collection)
         if profile.name != CUSTOM and collection not in profile.collections:
             known = ", ".join(profile.collections)
             msg = f"The catalog {profile.name!r} offers no collection {collection!r}. Choose one of: {known}."
@@ -180,6 +186,15 @@ def resolve_profile(
         named_hosts=profile.named_hosts | named,
         asset_keys=_with_own_keys(profile.asset_keys, assets or {}),
     )
+
+
+def collection_id(name: str) -> str:
+    """Return the id of a collection as CMR-STAC gives it; searches accept its older form too.
+
+    Args:
+        name: ``EMITL2ARFL_001``, ``EMITL2ARFL.v001``, or any other id, which stays as it is.
+    """
+    return re.sub(r"\.v(\d{3})$", r"_\1", name)
 
 
 def _known(catalog: str) -> Profile | None:

@@ -90,10 +90,11 @@ def check_credentials(catalog: str) -> None:
 def _variable(name: str, catalog: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
-        needed = " and ".join(PROFILES[catalog].credentials)
+        profile = PROFILES[catalog]
         msg = (
             f"The catalog {catalog!r} needs an account: the environment variable {name} is not set. Set "
-            f"{needed}; see 'cropglobe catalogs'. Without account: earth-search, planetary-computer."
+            f"{' and '.join(profile.credentials)} ({profile.account}); see 'cropglobe catalogs'. Sentinel-2 "
+            "without account: earth-search, planetary-computer."
         )
         raise CredentialsError(msg)
     return value
