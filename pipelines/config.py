@@ -1,4 +1,4 @@
-"""Requests: options and YAML files, checked at the door."""
+"""Requests: what each workflow can be asked for."""
 
 from __future__ import annotations
 
@@ -6,87 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from toolkit.cubes.recipe import FeatureRecipe, Fill, Kind
-from toolkit.errors import InputError
-from toolkit.storage import write_text
+from pipelines.config_file import Request
+from toolkit.cubes.recipe import FeatureRecipe, Fill, Kind, emit_recipe
+from toolkit.scenes.sensors import Statistic
 
-MAX_YAML_BYTES = 1_000_000
-RECIPE = FeatureRecipe()
-"""Defaults of features."""
+RECIPE, SPECTRA = FeatureRecipe(), emit_recipe()
+"""Defaults of features of Sentinel-2 and of EMIT."""
+MapSensor = Literal["sentinel-2", "emit", "both"]
 
 
 def _as_list(value: Any) -> Any:
     """Take one path where several may stand."""
     return [value] if isinstance(value, str | Path) else value
-
-
-class Request(BaseModel):
-    """What every workflow needs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    paths: ClassVar[tuple[str, ...]] = ("out",)
-    """Keys that are paths: in a YAML file they count from its folder."""
-
-    out: Path = Field(description="Folder for the results.")
-
-    @classmethod
-    def read(cls, path: Path | None, options: dict[str, Any]) -> Self:
-        """Merge a YAML file and options; options win.
-
-        Args:
-            path: YAML file, or None.
-            options: values by key; None and empty tuples count as not given.
-
-        Raises:
-            InputError: the file or a value cannot be used; names key, value and what is allowed.
-        """
-        values = {} if path is None else cls._from_file(path)
-        values.update({key: value for key, value in options.items() if value not in (None, ())})
-        return cls.make(values)
-
-    @classmethod
-    def make(cls, values: dict[str, Any]) -> Self:
-        """Check values.
-
-        Raises:
-            InputError: a key is missing or unknown, or a value cannot be used.
-        """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            problems = "; ".join(_problem(cls, entry) for entry in error.errors())
-            raise InputError(problems) from error
-
-    @classmethod
-    def _from_file(cls, path: Path) -> dict[str, Any]:
-        try:
-            if path.stat().st_size > MAX_YAML_BYTES:
-                msg = f"{str(path)!r} is larger than {MAX_YAML_BYTES} bytes; give a run file in YAML."
-                raise InputError(msg)
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            first = str(error).splitlines()[0]
-            msg = f"The run file {str(path)!r} cannot be read ({first}). Give YAML with 'key: value' lines."
-            raise InputError(msg) from error
-        if not isinstance(values, dict):
-            found = type(values).__name__
-            msg = f"The run file {str(path)!r} holds {found}. Give YAML with 'key: value' lines."
-            raise InputError(msg)
-        here = path.resolve().parent
-        for key in cls.paths:
-            values[key] = _from(here, key, values.get(key))
-        return {key: value for key, value in values.items() if value is not None}
-
-    def write(self, path: Path) -> Path:
-        """Save the request as YAML; read back from any folder it means the same."""
-        values = self.model_dump(mode="json", exclude_none=True)
-        for key in self.paths:
-            if key in values:
-                values[key] = _from(Path.cwd(), key, values[key])
-        return write_text(yaml.safe_dump(values, sort_keys=False), path)
 
 
 class SearchRequest(Request):
@@ -135,7 +68,9 @@ class FindRequest(SearchRequest):
 class ScenesRequest(SearchRequest):
     """Scenes on a grid, and the machine to read them with."""
 
-    resolution: Annotated[float, Field(gt=0)] = Field(10.0, description="Pixel size in CRS units (m).")
+    resolution: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Pixel size in CRS units (m). Default: 10; for EMIT alone 60."
+    )
     crs: str = Field("utm", description="'utm' or a code such as EPSG:32615.")
     tile_size: Annotated[int, Field(ge=16, le=8192)] | None = Field(
         None, description="Edge of a tile, pixels; default as memory allows, 1024 at most."
@@ -157,6 +92,20 @@ class ScenesRequest(SearchRequest):
     )
     max_failed: Annotated[float, Field(ge=0, le=100)] = Field(
         10.0, description="Most scenes that may be left out so before the run stops, percent."
+    )
+
+    @property
+    def pixel_size_m(self) -> float:
+        """Pixel size asked for, or that of the sensor."""
+        return self.resolution or (60.0 if getattr(self, "sensor", None) == "emit" else 10.0)
+
+
+class EmitRequest(ScenesRequest):
+    """What may be asked of EMIT beside Sentinel-2."""
+
+    without_mask: Literal["warn", "stop"] = Field(
+        "warn",
+        description="EMIT granules without a mask: take their pixels as clear and say so, or stop.",
     )
 
 
@@ -181,11 +130,14 @@ class FeaturesRequest(ScenesRequest):
     )
 
 
-class SamplesRequest(ScenesRequest):
+class SamplesRequest(EmitRequest):
     """Labelled pixels for training."""
 
     paths: ClassVar[tuple[str, ...]] = ("out", "aoi", "catalog", "items", "labels")
 
+    sensor: Literal["sentinel-2", "emit"] = Field(
+        "sentinel-2", description="Series of Sentinel-2, or spectra of EMIT."
+    )
     labels: Path = Field(description="Polygons with the property 'crop', or a raster of codes.")
     classes: dict[int | str, str] | None = Field(
         None, description="Raster code -> crop; '*' for every other code."
@@ -196,6 +148,15 @@ class SamplesRequest(ScenesRequest):
     cap_per_field: Annotated[int, Field(ge=1)] | None = Field(None, description="Most pixels per field.")
     clear: str = Field("default", description="Clear-sky preset: default, strict or lenient.")
     dilation: Annotated[float, Field(ge=0)] = Field(0.0, description="Grow clouds and shadows, m.")
+    first_day: Annotated[int, Field(ge=0, le=364)] = Field(
+        SPECTRA.first_step, description="EMIT: first day of the window, counted from the year's start."
+    )
+    days: Annotated[int, Field(ge=1, le=365)] = Field(
+        SPECTRA.n_steps, description="EMIT: days of the window."
+    )
+    statistic: Statistic = Field(
+        SPECTRA.statistic, description="EMIT: median of several granules, or the clearest of them."
+    )
     seed: int = Field(0, description="Seed of every draw.")
 
 
@@ -207,7 +168,10 @@ class TrainRequest(Request):
     samples: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
         description="Samples made by 'cropglobe samples'.", min_length=1
     )
-    network: str = Field("cropnet2d", description="Network, a name in the table of networks.")
+    network: str | None = Field(
+        None,
+        description="Network by name. Default: cropnet2d; for spectra cropnet1d.",
+    )
     epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")
     batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Step size of Adam.")
@@ -223,12 +187,25 @@ class TrainRequest(Request):
     seed: int = Field(0, description="Seed of every draw.")
 
 
-class MapRequest(ScenesRequest):
+class MapRequest(EmitRequest):
     """A crop map."""
 
-    paths: ClassVar[tuple[str, ...]] = ("out", "aoi", "catalog", "items", "model", "fields")
+    paths: ClassVar[tuple[str, ...]] = (
+        *("out", "aoi", "catalog", "items", "model", "fields"),
+        *("emit_catalog", "emit_items", "emit_model"),
+    )
 
+    sensor: MapSensor = Field(
+        "sentinel-2", description="Map with Sentinel-2, with EMIT, or with what both say."
+    )
     model: Path | None = Field(None, description="Folder of a trained model.")
+    emit_model: Path | None = Field(
+        None, description="Model for EMIT; needed with --sensor both, default with emit: --model."
+    )
+    emit_catalog: str | None = Field(
+        None, description="Catalog for EMIT. Default: lpcloud; with --sensor emit: --catalog, if given."
+    )
+    emit_items: Path | None = Field(None, description="Items of EMIT saved by an earlier search.")
     fields: Path | None = Field(None, description="Polygons with the true 'crop', to report accuracy.")
     allow_simulated_model: bool = Field(
         False, description="Map real scenes with a model trained on simulated ones."
@@ -242,6 +219,26 @@ class MapRequest(ScenesRequest):
     first_step: int | None = Field(None, description="First step of the season; must be the model's.")
     n_steps: int | None = Field(None, description="Steps of the season; must be the model's.")
 
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Sensors of the map, in the order in which they are combined."""
+        return ("sentinel-2", "emit") if self.sensor == "both" else (self.sensor,)
+
+    def of_sensor(self, sensor: str) -> Self:
+        """Return the request as one sensor's: with its own catalog, items and model.
+
+        Args:
+            sensor: ``sentinel-2`` or ``emit``.
+        """
+        if sensor != "emit":
+            return self
+        own = {"catalog": self.emit_catalog, "items": self.emit_items, "model": self.emit_model}
+        if self.sensor == "emit":  # what is not given for EMIT apart is given for the one sensor there is
+            own = {key: getattr(self, key) if value is None else value for key, value in own.items()}
+            return self.model_copy(update=own)
+        others = {"bands", "clear", "dilation", "first_step", "n_steps", "collection", "assets"}
+        return self.model_copy(update={**own, **dict.fromkeys(others)})
+
 
 class SimulateRequest(Request):
     """Simulated scenes with known crops."""
@@ -254,31 +251,3 @@ class SimulateRequest(Request):
     area_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Share of the landscape that aoi.geojson covers; default nearly all."
     )
-
-
-def _from(here: Path, key: str, value: Any) -> Any:
-    """Let a path, or each of several, count from a folder."""
-    if isinstance(value, list):
-        return [_from(here, key, part) for part in value]
-    return (
-        str((here / value).resolve()) if isinstance(value, str) and not _is_name(key, value, here) else value
-    )
-
-
-def _is_name(key: str, value: Any, here: Path) -> bool:
-    """Whether a catalog is given by name or URL rather than by path."""
-    return key == "catalog" and ("://" in str(value) or not (here / str(value)).exists())
-
-
-def _problem(model: type[BaseModel], entry: Any) -> str:
-    """One sentence for one problem pydantic found."""
-    key = ".".join(str(part) for part in entry["loc"]) or "the request"
-    known = ", ".join(model.model_fields)
-    if entry["type"] == "missing":
-        field = model.model_fields.get(key)
-        return (
-            f"{key} is missing ({field.description if field else 'required'}) Give --{key.replace('_', '-')}."
-        )
-    if entry["type"] == "extra_forbidden":
-        return f"{key} is not a known key. Known keys: {known}."
-    return f"{key} is {entry['input']!r}: {entry['msg']}."

@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pystac
 import xarray as xr
 from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
 from pipelines.folder import prepare, scratch, versions, write_json
+from pipelines.map_inputs import SensorInput, collect, read_models
 from pipelines.progress import Progress
-from pipelines.radiometry import as_record, settle
 from pipelines.result import CropMap
-from pipelines.search import FoundScenes, find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
 from pipelines.tiling import cut_tiles
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.grid import Tile, inside, output_geobox
 from toolkit.area.season import Season
-from toolkit.catalog.items import attribution, is_simulated
+from toolkit.catalog.items import attribution
 from toolkit.cluster import connect, cores
 from toolkit.cubes.composite import observation_layers
-from toolkit.cubes.features import recipe_season
-from toolkit.cubes.recipe import check_same_recipe
-from toolkit.errors import ModelError, NothingMappedWarning, SimulatedModelError
+from toolkit.errors import ModelError, NothingMappedWarning
 from toolkit.learn.accuracy import Accuracy, assess
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
+from toolkit.learn.combine import combine_sensors
 from toolkit.learn.labels import rasterize_fields
-from toolkit.learn.predict import predict
+from toolkit.learn.predict import class_probabilities, label
+from toolkit.legend import Legend
 from toolkit.maps.areas import area_by_crop
 from toolkit.maps.geotiff import read_layer
-from toolkit.maps.layers import assemble, outside
+from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside
 from toolkit.maps.tiles import (
     Stopwatch,
     TileReport,
@@ -48,37 +46,45 @@ from toolkit.maps.tiles import (
     write_tile,
 )
 from toolkit.scenes.counts import ReadCounts
-from toolkit.scenes.failures import Failures
-from toolkit.scenes.sensors import resolve_bands
+from toolkit.scenes.failures import FailedItem, Failures
 
 NOTHING_MAPPED = (
     "No pixel could be mapped: none was seen clear, or no pixel's centre lies in the area. See status.tif; "
     "check the year, the area and that --items belong to it."
 )
-NO_MODEL = (
-    "No model is given. Train one ('cropglobe samples', then 'cropglobe train') and name its folder with "
-    "--model DIR; 'cropglobe demo' shows the whole road with a model trained on simulated fields."
-)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorJob:
+    """What a worker needs of one sensor."""
+
+    items: FrozenItems
+    """Items of the run."""
+    n_items: int
+    """How many."""
+    model: Path
+    """Folder of the checkpoint."""
+    model_hash: str
+    """Content hash of the checkpoint, so that a worker never uses an older one it still holds."""
+    season: Season
+    """Days of the features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileJob:
     """What a worker needs beside the tile; small, as it travels with every task."""
 
-    items: FrozenItems
-    """Items of the run."""
-    model: Path
-    """Folder of the checkpoint."""
-    model_hash: str
-    """Content hash of the checkpoint, so that a worker never uses an older one it still holds."""
+    sensors: tuple[SensorJob, ...]
+    """Sensors of the map."""
     aoi: AOI
     """Area of interest."""
-    season: Season
-    """Steps of the features."""
     folder: Path
     """Where tiles are stored."""
-    n_items: int
-    """Items of the run."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers of the map; with several sensors one more says which of them a class comes from."""
+        return (*LAYERS, SENSOR_LAYER) if len(self.sensors) > 1 else LAYERS
 
 
 def run(
@@ -100,87 +106,61 @@ def run(
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     watch = Stopwatch()
     aoi = read_aoi(config.aoi)
-    checkpoint = _model(config)
-    season = recipe_season(checkpoint.recipe, year=config.year, hemisphere=aoi.hemisphere)
-    geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
-    truth = _truth(config, geobox, checkpoint)
+    models = read_models(config)
+    legend = next(iter(models.values())).legend
+    geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
+    truth = _truth(config, geobox, legend)
     with scratch(prepare(config.out)) as work:
-        found = find(config, aoi, season, folder=work, bands=checkpoint.recipe.bands)
-        _check_simulated(checkpoint, found.items, allowed=config.allow_simulated_model)
-        tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
-        found, offsets = settle(found, geobox, aoi, config)
+        inputs = collect(config, models, geobox, aoi, folder=work, tell=tell)
         watch.lap("search")
         job = TileJob(
-            items=freeze(found.path, found.items, config),
-            model=Path(config.model or "").resolve(),
-            model_hash=checkpoint.content_hash,
-            aoi=aoi,
-            season=season,
-            folder=work.resolve(),
-            n_items=len(found.items),
+            sensors=tuple(_sensor_job(one, config) for one in inputs), aoi=aoi, folder=work.resolve()
         )
-        order = cut_tiles(found.items, geobox, checkpoint.recipe, config)
+        order = _cut(inputs, geobox, config)
         reports = _make_tiles(order, job, config, client, tell)
         watch.lap("tiles")
-        tags = _tags(checkpoint, found.items)
-        staged = join_tiles(order, work, geobox, work, legend=checkpoint.legend, tags=tags)
-        accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, checkpoint)
-        areas = area_by_crop(staged["crop"], checkpoint.legend)
-        files = publish({**staged, "items": found.path, **offsets.files}, config.out)
-    for name in ("items", "offset_checks"):
-        files.pop(name, None)
+        staged = join_tiles(order, work, geobox, work, legend=legend, tags=_tags(inputs), layers=job.layers)
+        accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, legend)
+        areas = area_by_crop(staged["crop"], legend)
+        beside = {name: path for one in inputs for name, path in one.files.items()}
+        files = publish({**staged, **beside}, config.out)
     watch.lap("join and check")
     if not any(report.mapped for report in reports):
         warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
-    failed = tuple({one.item: one for report in reports for one in report.failed}.values())
+    failed = _failed(reports)
     result = CropMap(
         folder=config.out,
-        files=files,
+        files={name: path for name, path in files.items() if name not in beside},
         areas=areas,
         accuracy=accuracy,
         seconds=watch.seconds,
         worker_seconds=_total(reports),
         reads=sum((report.reads for report in reports), ReadCounts()),
-        n_scenes=len(found.items),
-        left_out=found.skipped,
+        inputs=inputs,
         failed=failed,
-        offsets=offsets,
-        complete=found.complete and not failed,
-        attribution=attribution(found.items),
+        complete=all(one.found.complete for one in inputs) and not failed,
+        attribution=_attribution(inputs),
     )
     config.write(config.out / "run.yaml")
-    write_json(_record(result, found, checkpoint, geobox), config.out / "run.json")
+    write_json(_record(result, legend, geobox), config.out / "run.json")
     return result
 
 
-def _model(config: MapRequest) -> Checkpoint:
-    """Read the model and check that it serves the request."""
-    if config.bands is not None:
-        resolve_bands("sentinel-2", config.bands)
-    if config.model is None:
-        raise ModelError(NO_MODEL)
-    checkpoint = read_checkpoint(config.model)
-    asked = {
-        "bands": config.bands,
-        "clear": config.clear,
-        "dilation_m": config.dilation,
-        "first_step": config.first_step,
-        "n_steps": config.n_steps,
-    }
-    changes: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
-    check_same_recipe(replace(checkpoint.recipe, **changes), checkpoint.recipe)
-    return checkpoint
+def _sensor_job(one: SensorInput, config: MapRequest) -> SensorJob:
+    return SensorJob(
+        items=freeze(one.found.path, one.found.items, config),
+        n_items=len(one.found.items),
+        model=one.model,
+        model_hash=one.checkpoint.content_hash,
+        season=one.season,
+    )
 
 
-def _check_simulated(checkpoint: Checkpoint, items: pystac.ItemCollection, *, allowed: bool) -> None:
-    real = [item.id for item in items if not is_simulated(item)]
-    if checkpoint.simulated and real and not allowed:
-        msg = (
-            f"The model was trained on simulated data, but {len(real)} scenes are real (e.g. {real[0]}). "
-            "Such a map would mean nothing. Train on labels of real fields, or insist with "
-            "--allow-simulated-model."
-        )
-        raise SimulatedModelError(msg)
+def _cut(inputs: tuple[SensorInput, ...], geobox: GeoBox, config: MapRequest) -> tuple[Tile, ...]:
+    """Cut the tiles as the sensor with the smallest ones wants them."""
+    cuts = [cut_tiles(one.found.items, geobox, one.checkpoint.recipe, config) for one in inputs]
+    # Of equally many, the first: Sentinel-2's lie on the blocks of its files.
+    return max(cuts, key=len)
 
 
 def _make_tiles(
@@ -191,7 +171,9 @@ def _make_tiles(
     tell: Progress,
 ) -> list[TileReport]:
     reports: list[TileReport] = []
-    failures = Failures(job.items.most_failed, job.n_items)
+    failures = Failures(
+        sum(one.items.most_failed for one in job.sensors), sum(one.n_items for one in job.sensors)
+    )
     workers = min(config.workers or cores(), len(order))
     with connect(client or config.scheduler, workers=workers) as connected:
         start = time.perf_counter()
@@ -207,30 +189,50 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
     watch = Stopwatch()
     within = inside(job.aoi, tile.geobox)
     if not within.any():
-        write_tile(outside(within.shape), job.folder, tile)
+        write_tile(outside(within.shape, job.layers), job.folder, tile, job.layers)
         return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
-    checkpoint = _checkpoint(job.model, job.model_hash)
-    made = features_of_tile(tile, job.items, checkpoint.recipe, job.season)
-    features = made.features
-    seen = observation_layers(features.step_observations)
-    features.to_numpy()[~within] = np.nan  # in place: a tile's features are the largest thing in memory
-    watch.lap("read and composite")
-    labels = assemble(predict(features, checkpoint), seen, within)
-    watch.lap("predict")
-    write_tile(labels, job.folder, tile)
+    parts: dict[str, xr.Dataset] = {}
+    seen: list[xr.Dataset] = []
+    reads = ReadCounts()
+    failed: list[FailedItem] = []
+    for one in job.sensors:
+        checkpoint = _checkpoint(one.model, one.model_hash)
+        made = features_of_tile(tile, one.items, checkpoint.recipe, one.season)
+        seen.append(observation_layers(made.features.step_observations))
+        made.features.to_numpy()[~within] = np.nan  # in place: features are the largest thing in memory
+        reads += made.reads
+        failed += made.failed
+        watch.lap("read and composite")
+        parts[checkpoint.recipe.sensor] = class_probabilities(made.features, checkpoint)
+        watch.lap("predict")
+    labels = assemble(label_of(parts), observed_by_all(seen), within, job.layers)
+    write_tile(labels, job.folder, tile, job.layers)
     watch.lap("write")
     return TileReport(
         name=tile.name,
         seconds=watch.seconds,
         mapped=int((labels.crop > 0).sum()),
-        reads=made.reads,
-        failed=made.failed,
+        reads=reads,
+        failed=tuple(failed),
     )
 
 
-@lru_cache(maxsize=1)
+def label_of(parts: dict[str, xr.Dataset]) -> xr.Dataset:
+    """Return the layers of a map from what the sensors say, the sensor of each pixel among them."""
+    joined = combine_sensors(parts)
+    return label(joined).assign(sensor=joined["sensor"])
+
+
+def observed_by_all(seen: list[xr.Dataset]) -> xr.Dataset:
+    """Return the clear dates of all sensors together; gaps are those of the first, which sees a season."""
+    total = sum(part["observations"].to_numpy().astype(np.uint16) for part in seen)
+    observations = np.minimum(total, 255).astype(np.uint8)
+    return seen[0].assign(observations=seen[0]["observations"].copy(data=observations))
+
+
+@lru_cache(maxsize=2)
 def _checkpoint(model: Path, model_hash: str) -> Checkpoint:
-    """Model, read once per worker and run."""
+    """Model of a sensor, read once per worker and run."""
     checkpoint = read_checkpoint(model)
     if checkpoint.content_hash != model_hash:
         msg = f"The model {str(model)!r} changed during the run. Run again."
@@ -238,26 +240,34 @@ def _checkpoint(model: Path, model_hash: str) -> Checkpoint:
     return checkpoint
 
 
-def _truth(config: MapRequest, geobox: GeoBox, checkpoint: Checkpoint) -> xr.Dataset | None:
+def _truth(config: MapRequest, geobox: GeoBox, legend: Legend) -> xr.Dataset | None:
     """Read the true fields before any work: a wrong file must not cost a map."""
     if config.fields is None:
         return None
-    return rasterize_fields(config.fields, geobox, legend=checkpoint.legend)
+    return rasterize_fields(config.fields, geobox, legend=legend)
 
 
-def _accuracy(crop_map: Path, truth: xr.Dataset, aoi: AOI, checkpoint: Checkpoint) -> Accuracy:
+def _accuracy(crop_map: Path, truth: xr.Dataset, aoi: AOI, legend: Legend) -> Accuracy:
     mapped = read_layer(crop_map)
-    return assess(mapped, truth, legend=checkpoint.legend, within=inside(aoi, mapped.odc.geobox))
+    return assess(mapped, truth, legend=legend, within=inside(aoi, mapped.odc.geobox))
 
 
-def _tags(checkpoint: Checkpoint, items: pystac.ItemCollection) -> dict[str, str]:
+def _attribution(inputs: tuple[SensorInput, ...]) -> str:
+    return "; ".join(dict.fromkeys(attribution(one.found.items) for one in inputs))
+
+
+def _tags(inputs: tuple[SensorInput, ...]) -> dict[str, str]:
     tags = {
-        "TIFFTAG_COPYRIGHT": attribution(items),
+        "TIFFTAG_COPYRIGHT": _attribution(inputs),
         "TIFFTAG_SOFTWARE": f"cropglobe {versions()['cropglobe']}",
     }
-    if checkpoint.simulated:
+    if any(one.checkpoint.simulated for one in inputs):
         tags["MODEL_NOTE"] = "The model was trained on simulated data"
     return tags
+
+
+def _failed(reports: list[TileReport]) -> tuple[FailedItem, ...]:
+    return tuple({one.item: one for report in reports for one in report.failed}.values())
 
 
 def _total(reports: list[TileReport]) -> dict[str, float]:
@@ -266,32 +276,20 @@ def _total(reports: list[TileReport]) -> dict[str, float]:
     return {stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in stages}
 
 
-def _record(result: CropMap, found: FoundScenes, checkpoint: Checkpoint, geobox: GeoBox) -> dict[str, Any]:
+def _record(result: CropMap, legend: Legend, geobox: GeoBox) -> dict[str, Any]:
     """What the map was made from."""
     return {
         "attribution": result.attribution,
-        "simulated_scenes": all(is_simulated(item) for item in found.items),
-        "model": {
-            "sha256": checkpoint.content_hash,
-            "network": checkpoint.network,
-            "simulated": checkpoint.simulated,
-            "recipe": checkpoint.recipe.to_dict(),
-            "legend": checkpoint.legend.to_list(),
-        },
-        "season": {"first_day": str(found.season.start), "last_day": str(found.season.end)},
+        "simulated_scenes": all(one.simulated for one in result.inputs),
+        "sensors": {one.sensor: one.record() for one in result.inputs},
         "grid": {
             "crs": str(geobox.crs),
             "shape": list(geobox.shape.yx),
             "transform": list(geobox.affine)[:6],
         },
-        "catalog": found.items.extra_fields.get("catalog"),
-        "items": [{"id": item.id, "datetime": str(item.datetime)} for item in found.items],
-        "items_found": found.items.extra_fields.get("found"),
-        "items_left_out": found.items.extra_fields.get("skipped", {}),
-        "offsets": as_record(result.offsets),
         "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,
-        "accuracy": None if result.accuracy is None else result.accuracy.to_dict(checkpoint.legend),
+        "accuracy": None if result.accuracy is None else result.accuracy.to_dict(legend),
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
         "reads": asdict(result.reads),
         "worker_seconds": {name: round(value, 2) for name, value in result.worker_seconds.items()},

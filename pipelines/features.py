@@ -81,7 +81,7 @@ def run(
     recipe = _recipe(config)
     aoi = read_aoi(config.aoi)
     season = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
-    geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
+    geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
     as_cogs = config.format == "cog"
     path = config.out / (FOLDER if as_cogs else STORE)
     mark, holding = (cogs.CARD, cogs.CARD_TEXT) if as_cogs else (store.MARK, store.MARK_TEXT)

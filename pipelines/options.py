@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 from pydantic_core import PydanticUndefined
 
-from pipelines.config import Request
+from pipelines.config_file import Request
 from toolkit.errors import InputError
 
 Command = Callable[..., Any]

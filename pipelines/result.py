@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from pipelines.radiometry import OffsetRecord
+from pipelines.map_inputs import SensorInput
 from toolkit.learn.accuracy import Accuracy
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, failed_lines
@@ -30,18 +30,19 @@ class CropMap:
     """Seconds of each stage inside the tiles, added over workers."""
     reads: ReadCounts
     """What was read for all tiles."""
-    n_scenes: int
-    """Scenes used."""
-    left_out: dict[str, int]
-    """Reason -> scenes left out by the search."""
+    inputs: tuple[SensorInput, ...]
+    """What each sensor gave."""
     failed: tuple[FailedItem, ...]
     """Scenes that could not be read in some tile."""
-    offsets: OffsetRecord
-    """What became of the reflectance offsets."""
     complete: bool
     """Whether every scene of the season could be used."""
     attribution: str
     """Notice that users of the map must keep."""
+
+    @property
+    def n_scenes(self) -> int:
+        """Scenes used, of all sensors."""
+        return sum(len(one.found.items) for one in self.inputs)
 
     def lines(self) -> list[str]:
         """One screen for a terminal."""
@@ -50,9 +51,7 @@ class CropMap:
         for crop, area in self.areas.items():
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
-        reasons = ", ".join(f"{n} {reason}" for reason, n in self.left_out.items()) or "none"
-        lines += ["", f"{self.n_scenes} scenes used, left out: {reasons}", *failed_lines(self.failed)]
-        lines += self.offsets.lines()
+        lines += ["", *(line for one in self.inputs for line in one.lines()), *failed_lines(self.failed)]
         lines += [f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]

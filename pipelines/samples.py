@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 from distributed import Client
@@ -14,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from pipelines.config import SamplesRequest
 from pipelines.folder import prepare
+from pipelines.masks import settle_masks
 from pipelines.progress import Progress
 from pipelines.radiometry import as_record, settle
 from pipelines.search import find
@@ -25,7 +27,7 @@ from toolkit.area.season import Season
 from toolkit.catalog.items import is_simulated
 from toolkit.cluster import connect
 from toolkit.cubes.features import recipe_season
-from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.cubes.recipe import FeatureRecipe, emit_recipe
 from toolkit.learn.extract import extract_samples
 from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 from toolkit.learn.samples import Samples, join_samples, write_samples
@@ -86,14 +88,19 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     tell = Progress(quiet=not progress)
     aoi = read_aoi(config.aoi)
     prepare(config.out)
-    geobox = output_geobox(aoi, resolution=config.resolution, crs=config.crs)
+    geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
     labels = thin_labels(_labels(config, geobox), cap_per_field=config.cap_per_field, seed=config.seed)
-    # Gaps stay open: they are filled after the season is cut, as maps fill them.
-    recipe = FeatureRecipe(clear=config.clear, dilation_m=config.dilation, fill="none").full_year()
+    recipe = _recipe(config)
     year = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
-    found = find(config, aoi, year, folder=config.out, bands=recipe.bands)
+    bands = None if config.sensor == "emit" else recipe.bands
+    found = find(config, aoi, year, folder=config.out, bands=bands, sensor=config.sensor)
     tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
-    found, offsets = settle(found, geobox, aoi, config)
+    settled: dict[str, Any] = {}
+    if config.sensor == "emit":
+        settled["without_mask"] = settle_masks(found.items, config)
+    else:
+        found, offsets = settle(found, geobox, aoi, config)
+        settled["offsets"] = as_record(offsets)
     simulated = any(is_simulated(item) for item in found.items)
     job = SamplesJob(
         items=freeze(found.path, found.items, config),
@@ -121,7 +128,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         "labels": config.labels.name,
         "cap_per_field": config.cap_per_field,
         "seed": config.seed,
-        "offsets": as_record(offsets),
+        **settled,
         "items_failed": {one.item: one.reason for one in failures.items.values()},
     }
     joined = join_samples(parts, same_fields=True)
@@ -131,10 +138,24 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     return SavedSamples(samples=samples, path=path, complete=found.complete and not failures.items)
 
 
+def _recipe(config: SamplesRequest) -> FeatureRecipe:
+    """Series of the full year, from which any season can be cut, or the spectra of a window."""
+    if config.sensor == "emit":
+        return emit_recipe(
+            first_step=config.first_day,
+            n_steps=config.days,
+            clear=config.clear,
+            dilation_m=config.dilation,
+            statistic=config.statistic,
+        )
+    # Gaps stay open: they are filled after the season is cut, as maps fill them.
+    return FeatureRecipe(clear=config.clear, dilation_m=config.dilation, fill="none").full_year()
+
+
 def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
     buffer = config.inner_buffer
     if config.labels.suffix.lower() in RASTER_SUFFIXES:
-        edge = round((buffer or 0.0) / config.resolution)
+        edge = round((buffer or 0.0) / config.pixel_size_m)
         return read_label_raster(config.labels, geobox, classes=config.classes or {}, erode_px=edge)
     return rasterize_fields(config.labels, geobox, inner_buffer_m=10.0 if buffer is None else buffer)
 

@@ -22,6 +22,8 @@ from toolkit.catalog.signing import check_credentials
 from toolkit.errors import InputError
 
 ITEMS_FILE = "items.json"
+EMIT_ITEMS_FILE = "emit_items.json"
+"""Beside the other, as a map may be made with both sensors."""
 DEFAULT_CATALOG: Mapping[str, str] = MappingProxyType({"sentinel-2": "earth-search", "emit": "lpcloud"})
 """Sensor -> catalog where the user names none."""
 NAMED_FILES = 5
@@ -113,9 +115,10 @@ def find(
     if config.items is None:
         check_credentials(_catalog(config, sensor))
     items = _items(config, aoi, when, sensor=sensor, bands=bands)
-    for name in sorted({str(item.properties.get(CATALOG, "")) for item in items}):
-        check_credentials(name)
-    return FoundScenes(items=items, path=write_items(items, folder / ITEMS_FILE), season=when)
+    for catalog in sorted({str(item.properties.get(CATALOG, "")) for item in items}):
+        check_credentials(catalog)
+    name = EMIT_ITEMS_FILE if sensor == "emit" else ITEMS_FILE
+    return FoundScenes(items=items, path=write_items(items, folder / name), season=when)
 
 
 def _catalog(config: SearchRequest, sensor: str) -> str:

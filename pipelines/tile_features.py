@@ -15,6 +15,7 @@ from toolkit.area.grid import Tile
 from toolkit.area.season import Season
 from toolkit.catalog.saved_items import read_items
 from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.cubes.spectra import tile_spectra
 from toolkit.cubes.tile import tile_features
 from toolkit.errors import AssetError, InputError
 from toolkit.scenes.blocks import BlockCache
@@ -78,23 +79,39 @@ def features_of_tile(tile: Tile, items: FrozenItems, recipe: FeatureRecipe, seas
         AssetError: more scenes cannot be read than may be left out; names the last.
     """
     found, blocks = _inputs(items)
-    sky = ClearSky(recipe.clear, recipe.dilation_m)
     failures = Failures(items.most_failed, len(found))
+    make = _spectra if recipe.sensor == "emit" else _series
     while True:
         rest = [item for item in found if item.id not in failures.items]
         try:
-            scenes = open_tile(rest, tile.geobox, bands=recipe.bands, clear=sky, cache=blocks)
-            features = tile_features(scenes, recipe, season)
+            features, counts = make(rest, tile, recipe, season, blocks)
         except AssetError as error:
             failures.note(error)
         else:
             failed = tuple(failures.items.values())
-            return TileFeatures(features=features, reads=scenes.log.counts, failed=failed)
+            return TileFeatures(features=features, reads=counts, failed=failed)
 
 
-@lru_cache(maxsize=1)
+def _series(
+    items: list[pystac.Item], tile: Tile, recipe: FeatureRecipe, season: Season, blocks: BlockCache
+) -> tuple[xr.DataArray, ReadCounts]:
+    """Features of Sentinel-2."""
+    sky = ClearSky(recipe.clear, recipe.dilation_m)
+    scenes = open_tile(items, tile.geobox, bands=recipe.bands, clear=sky, cache=blocks)
+    return tile_features(scenes, recipe, season), scenes.log.counts
+
+
+def _spectra(
+    items: list[pystac.Item], tile: Tile, recipe: FeatureRecipe, season: Season, blocks: BlockCache
+) -> tuple[xr.DataArray, ReadCounts]:
+    """Features of EMIT, which is read by lines, not by blocks."""
+    del blocks
+    return tile_spectra(items, tile.geobox, recipe, season)
+
+
+@lru_cache(maxsize=2)
 def _inputs(items: FrozenItems) -> tuple[pystac.ItemCollection, BlockCache]:
-    """Items, read once per worker and run, and the blocks it keeps for neighbouring tiles."""
+    """Items of a sensor, read once per worker and run, and the blocks it keeps for neighbouring tiles."""
     if digest(items.path) != items.sha256:
         msg = f"The items {str(items.path)!r} changed during the run. Run again."
         raise InputError(msg)

@@ -24,19 +24,30 @@ def cut_tiles(
 ) -> tuple[Tile, ...]:
     """Return the tiles of a run, cut at the edges of the blocks of its files.
 
+    EMIT has no blocks on the grid: its tiles are cut by size alone.
+
     Raises:
         RemoteError: the file that shows its blocks cannot be read; names it.
     """
     size = config.tile_size or _fitting_size(len(items), recipe, config)
-    return tuple(tiles(geobox, size=size, lattice=block_lattice(items, geobox, recipe.bands)))
+    lattice = None if recipe.sensor == "emit" else block_lattice(items, geobox, recipe.bands)
+    return tuple(tiles(geobox, size=size, lattice=lattice))
 
 
 def _fitting_size(n_scenes: int, recipe: FeatureRecipe, config: ScenesRequest) -> int:
     """Largest tile with which every worker stays within its memory."""
     if config.scheduler:
         return REMOTE_SIZE
-    bands, steps = recipe.shape
-    # A pixel's features, and of every scene its clear sky (twice, while stacked) and one band.
-    pixel_bytes = 4 * bands * steps + n_scenes * (2 + 2)
     room = memory_bytes() / (config.workers or cores()) * 0.7 - WORKER_BYTES
-    return next((size for size in SIZES if size**2 * pixel_bytes <= room), SIZES[-1])
+    return next((size for size in SIZES if size**2 * _pixel_bytes(n_scenes, recipe) <= room), SIZES[-1])
+
+
+def _pixel_bytes(n_scenes: int, recipe: FeatureRecipe) -> int:
+    """Bytes that a pixel of a tile takes."""
+    bands, steps = recipe.shape
+    if (
+        recipe.sensor == "emit"
+    ):  # spectra of every granule, stacked once more for their median, and the result
+        return 4 * bands * (2 * n_scenes + 1)
+    # A pixel's features, and of every scene its clear sky (twice, while stacked) and one band.
+    return 4 * bands * steps + n_scenes * (2 + 2)

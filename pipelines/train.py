@@ -50,8 +50,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     prepare(config.out.parent)
     check_free(config.out, mark=CARD, overwrite=True)  # before hours of training, not after
     samples = join_samples([read_samples(path) for path in config.samples])
-    season = FeatureRecipe()
-    recipe = replace(samples.recipe, first_step=season.first_step, n_steps=season.n_steps, fill=season.fill)
+    recipe = map_recipe(samples.recipe)
     tell.stage(f"{len(samples)} samples of {len(set(samples.field.tolist()))} fields")
     start = time.perf_counter()
 
@@ -63,7 +62,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
         samples,
         recipe,
         TrainConfig(
-            network=config.network,
+            network=config.network or ("cropnet1d" if recipe.kind == "emit" else "cropnet2d"),
             epochs=config.epochs,
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
@@ -77,3 +76,16 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
     config.write(config.out.with_name(f"{config.out.name}.yaml"))
     return TrainedModel(checkpoint=checkpoint, path=path)
+
+
+def map_recipe(stored: FeatureRecipe) -> FeatureRecipe:
+    """Return the features of maps made with samples of a recipe.
+
+    Args:
+        stored: recipe of the samples: series of a full year, of which the default season is cut and filled,
+            or spectra, which stay as they are.
+    """
+    if stored.kind == "emit":
+        return stored
+    season = FeatureRecipe()
+    return replace(stored, first_step=season.first_step, n_steps=season.n_steps, fill=season.fill)

@@ -19,7 +19,7 @@ WALLS = {
     "pystac_client": "toolkit/catalog/",
     "h5netcdf": ("toolkit/catalog/granule_folder.py", "toolkit/scenes/emit", "toolkit/simulate/emit"),
     "h5py": "toolkit/scenes/emit",
-    "pydantic": "pipelines/config.py",
+    "pydantic": ("pipelines/config.py", "pipelines/config_file.py"),
     "pydantic_core": "pipelines/options.py",
 }
 """Package -> the only place, or places, that import it."""

@@ -136,5 +136,9 @@ class RadiometryWarning(CropglobeWarning):
     """The pixels of scenes contradicted their metadata, and the reflectance offset was corrected."""
 
 
+class MissingMaskWarning(CropglobeWarning):
+    """Granules have no mask, and all of their pixels are taken as clear."""
+
+
 class GeometryRepairedWarning(CropglobeWarning):
     """A polygon was invalid and has been repaired."""

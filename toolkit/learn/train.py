@@ -27,6 +27,9 @@ __all__ = ["Epoch", "TrainConfig", "train_classifier"]
 Flags = npt.NDArray[np.bool_]
 Series = npt.NDArray[np.float32]
 
+OVER_TIME = ("cropnet2d",)
+"""Networks for series only."""
+
 DEFAULTS = TrainConfig()
 """As published by Tong & Wang 2025."""
 
@@ -57,11 +60,7 @@ def train_classifier(
         LabelError: series with NaN, only one class, or too few fields to validate.
         ModelError: unknown device, or the loss diverges.
     """
-    if recipe.kind != "median2d":
-        msg = (
-            f"Recipe: kind is {recipe.kind!r}; networks take 'median2d' (cropnet1d makes the vector itself)."
-        )
-        raise RecipeMismatchError(msg)
+    _check_kind(recipe, config.network)
     device = resolve_device(config.device)
     series = cut_season(samples.series, samples.recipe, recipe)
     # A year's series may hold nothing in the season; a map calls such a pixel not observed.
@@ -101,6 +100,19 @@ def train_classifier(
         metrics=metrics,
         provenance=_provenance(samples, config, device),
     )
+
+
+def _check_kind(recipe: FeatureRecipe, network: str) -> None:
+    """Raise unless a network takes features of a kind."""
+    if recipe.kind not in ("median2d", "emit"):
+        msg = (
+            f"Recipe: kind is {recipe.kind!r}; networks take 'median2d' (cropnet1d makes the vector itself) "
+            "and 'emit'."
+        )
+        raise RecipeMismatchError(msg)
+    if recipe.kind == "emit" and network in OVER_TIME:
+        msg = f"The network {network!r} convolves over time, and a spectrum has none. Use cropnet1d."
+        raise RecipeMismatchError(msg)
 
 
 def _count_classes(samples: Samples, part: Flags) -> dict[str, int]:

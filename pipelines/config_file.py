@@ -1,0 +1,108 @@
+"""A request and its YAML file: read, merged with options, checked, saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolkit.errors import InputError
+from toolkit.storage import write_text
+
+MAX_YAML_BYTES = 1_000_000
+
+
+class Request(BaseModel):
+    """What every workflow needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    paths: ClassVar[tuple[str, ...]] = ("out",)
+    """Keys that are paths: in a YAML file they count from its folder."""
+
+    out: Path = Field(description="Folder for the results.")
+
+    @classmethod
+    def read(cls, path: Path | None, options: dict[str, Any]) -> Self:
+        """Merge a YAML file and options; options win.
+
+        Args:
+            path: YAML file, or None.
+            options: values by key; None and empty tuples count as not given.
+
+        Raises:
+            InputError: the file or a value cannot be used; names key, value and what is allowed.
+        """
+        values = {} if path is None else cls._from_file(path)
+        values.update({key: value for key, value in options.items() if value not in (None, ())})
+        return cls.make(values)
+
+    @classmethod
+    def make(cls, values: dict[str, Any]) -> Self:
+        """Check values.
+
+        Raises:
+            InputError: a key is missing or unknown, or a value cannot be used.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = "; ".join(_problem(cls, entry) for entry in error.errors())
+            raise InputError(problems) from error
+
+    @classmethod
+    def _from_file(cls, path: Path) -> dict[str, Any]:
+        try:
+            if path.stat().st_size > MAX_YAML_BYTES:
+                msg = f"{str(path)!r} is larger than {MAX_YAML_BYTES} bytes; give a run file in YAML."
+                raise InputError(msg)
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            first = str(error).splitlines()[0]
+            msg = f"The run file {str(path)!r} cannot be read ({first}). Give YAML with 'key: value' lines."
+            raise InputError(msg) from error
+        if not isinstance(values, dict):
+            found = type(values).__name__
+            msg = f"The run file {str(path)!r} holds {found}. Give YAML with 'key: value' lines."
+            raise InputError(msg)
+        here = path.resolve().parent
+        for key in cls.paths:
+            values[key] = _from(here, key, values.get(key))
+        return {key: value for key, value in values.items() if value is not None}
+
+    def write(self, path: Path) -> Path:
+        """Save the request as YAML; read back from any folder it means the same."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        for key in self.paths:
+            if key in values:
+                values[key] = _from(Path.cwd(), key, values[key])
+        return write_text(yaml.safe_dump(values, sort_keys=False), path)
+
+
+def _from(here: Path, key: str, value: Any) -> Any:
+    """Let a path, or each of several, count from a folder."""
+    if isinstance(value, list):
+        return [_from(here, key, part) for part in value]
+    return (
+        str((here / value).resolve()) if isinstance(value, str) and not _is_name(key, value, here) else value
+    )
+
+
+def _is_name(key: str, value: Any, here: Path) -> bool:
+    """Whether a catalog is given by name or URL rather than by path."""
+    return key.endswith("catalog") and ("://" in str(value) or not (here / str(value)).exists())
+
+
+def _problem(model: type[BaseModel], entry: Any) -> str:
+    """One sentence for one problem pydantic found."""
+    key = ".".join(str(part) for part in entry["loc"]) or "the request"
+    known = ", ".join(model.model_fields)
+    if entry["type"] == "missing":
+        field = model.model_fields.get(key)
+        return (
+            f"{key} is missing ({field.description if field else 'required'}) Give --{key.replace('_', '-')}."
+        )
+    if entry["type"] == "extra_forbidden":
+        return f"{key} is not a known key. Known keys: {known}."
+    return f"{key} is {entry['input']!r}: {entry['msg']}."

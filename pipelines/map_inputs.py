@@ -1,0 +1,182 @@
+"""What a map is made of, sensor by sensor: model, season, scenes, and what was settled of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from odc.geo.geobox import GeoBox
+
+from pipelines.config import MapRequest
+from pipelines.masks import settle_masks
+from pipelines.progress import Progress
+from pipelines.radiometry import OffsetRecord, as_record, settle
+from pipelines.search import FoundScenes, find
+from toolkit.area.aoi import AOI
+from toolkit.area.season import Season
+from toolkit.catalog.items import is_simulated
+from toolkit.cubes.features import recipe_season
+from toolkit.cubes.recipe import check_same_recipe
+from toolkit.errors import ModelError, SimulatedModelError
+from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
+from toolkit.scenes.sensors import resolve_bands
+
+NO_MODEL = (
+    "No model is given. Train one ('cropglobe samples', then 'cropglobe train') and name its folder with "
+    "--model DIR; 'cropglobe demo' shows the whole road with a model trained on simulated fields."
+)
+NO_EMIT_MODEL = (
+    "No model for EMIT is given beside that for Sentinel-2. Train one ('cropglobe samples --sensor emit', "
+    "then 'cropglobe train') and name its folder with --emit-model DIR."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorInput:
+    """What one sensor gives to a map."""
+
+    model: Path
+    """Folder of the checkpoint."""
+    checkpoint: Checkpoint
+    """The model."""
+    season: Season
+    """Days of its features."""
+    found: FoundScenes
+    """Its scenes."""
+    offsets: OffsetRecord | None = None
+    """What became of the reflectance offsets; None for EMIT, which has none."""
+    without_mask: list[str] = field(default_factory=list)
+    """EMIT granules whose pixels all count as clear."""
+
+    @property
+    def sensor(self) -> str:
+        """Name of the sensor."""
+        return self.checkpoint.recipe.sensor
+
+    @property
+    def simulated(self) -> bool:
+        """Whether all scenes are simulated."""
+        return all(is_simulated(item) for item in self.found.items)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Files to be published with the map."""
+        return {f"items of {self.sensor}": self.found.path, **(self.offsets.files if self.offsets else {})}
+
+    def lines(self) -> list[str]:
+        """Lines for a terminal."""
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.found.skipped.items()) or "none"
+        lines = [f"{self.sensor}: {len(self.found.items)} scenes used, left out: {reasons}"]
+        lines += self.offsets.lines() if self.offsets else []
+        return lines + ([f"without mask: {', '.join(self.without_mask)}"] if self.without_mask else [])
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for ``run.json``."""
+        extra = self.found.items.extra_fields
+        return {
+            "model": {
+                "sha256": self.checkpoint.content_hash,
+                "network": self.checkpoint.network,
+                "simulated": self.checkpoint.simulated,
+                "recipe": self.checkpoint.recipe.to_dict(),
+                "legend": self.checkpoint.legend.to_list(),
+            },
+            "season": {"first_day": str(self.season.start), "last_day": str(self.season.end)},
+            "catalog": extra.get("catalog"),
+            "items": [{"id": item.id, "datetime": str(item.datetime)} for item in self.found.items],
+            "items_found": extra.get("found"),
+            "items_left_out": extra.get("skipped", {}),
+            **({"offsets": as_record(self.offsets)} if self.offsets else {}),
+            **({"without_mask": self.without_mask} if self.sensor == "emit" else {}),
+        }
+
+
+def read_models(config: MapRequest) -> dict[str, Checkpoint]:
+    """Read the model of each sensor and check that it serves the request.
+
+    Raises:
+        ModelError: a model is missing, is another sensor's, or has other classes than the other's.
+        RecipeMismatchError: features are asked for that it was not trained on.
+    """
+    models = {sensor: _model(config.of_sensor(sensor), sensor) for sensor in config.sensors}
+    first, *others = models.values()
+    for other in others:
+        if other.legend != first.legend:
+            msg = (
+                f"The models have different classes: {', '.join(first.legend.names)} and "
+                f"{', '.join(other.legend.names)}. Train both with one legend."
+            )
+            raise ModelError(msg)
+    return models
+
+
+def _model(config: MapRequest, sensor: str) -> Checkpoint:
+    if config.bands is not None:
+        resolve_bands(sensor, config.bands)
+    if config.model is None:
+        raise ModelError(NO_EMIT_MODEL if config.sensor == "both" and sensor == "emit" else NO_MODEL)
+    checkpoint = read_checkpoint(config.model)
+    if checkpoint.recipe.sensor != sensor:
+        trained = checkpoint.recipe.sensor
+        msg = (
+            f"The model {str(config.model)!r} was trained on {trained}, the map is asked for with {sensor}. "
+            f"Give a model of {sensor}, or --sensor {trained}."
+        )
+        raise ModelError(msg)
+    asked = {
+        "bands": config.bands,
+        "clear": config.clear,
+        "dilation_m": config.dilation,
+        "first_step": config.first_step,
+        "n_steps": config.n_steps,
+    }
+    changes: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    check_same_recipe(replace(checkpoint.recipe, **changes), checkpoint.recipe)
+    return checkpoint
+
+
+def collect(
+    config: MapRequest,
+    models: Mapping[str, Checkpoint],
+    geobox: GeoBox,
+    aoi: AOI,
+    *,
+    folder: Path,
+    tell: Progress,
+) -> tuple[SensorInput, ...]:
+    """Find the scenes of each sensor, freeze them in a folder and settle what must be known before work.
+
+    Raises:
+        SimulatedModelError: a model trained on simulated data would map real scenes.
+        CropglobeError: see :func:`pipelines.search.find` and :func:`pipelines.radiometry.settle`.
+    """
+    inputs = []
+    for sensor, checkpoint in models.items():
+        own, recipe = config.of_sensor(sensor), checkpoint.recipe
+        season = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
+        bands = None if sensor == "emit" else recipe.bands
+        found = find(own, aoi, season, folder=folder, bands=bands, sensor=sensor)
+        _check_simulated(checkpoint, found, allowed=config.allow_simulated_model)
+        tell.stage(f"{len(found.items)} scenes of {sensor}, {season.start} to {season.end}")
+        settled = SensorInput(
+            model=Path(own.model or "").resolve(), checkpoint=checkpoint, season=season, found=found
+        )
+        if sensor == "emit":
+            inputs.append(replace(settled, without_mask=settle_masks(found.items, own)))
+        else:
+            found, offsets = settle(found, geobox, aoi, own)
+            inputs.append(replace(settled, found=found, offsets=offsets))
+    return tuple(inputs)
+
+
+def _check_simulated(checkpoint: Checkpoint, found: FoundScenes, *, allowed: bool) -> None:
+    real = [item.id for item in found.items if not is_simulated(item)]
+    if checkpoint.simulated and real and not allowed:
+        msg = (
+            f"The model was trained on simulated data, but {len(real)} scenes are real (e.g. {real[0]}). "
+            "Such a map would mean nothing. Train on labels of real fields, or insist with "
+            "--allow-simulated-model."
+        )
+        raise SimulatedModelError(msg)
