@@ -1,5 +1,7 @@
 """Landscapes: many fields, one crop each, roads between, the same from the same seed."""
 
+import itertools
+
 import numpy as np
 import pytest
 import shapely
@@ -89,3 +91,9 @@ def test_the_answer_cannot_be_changed_by_accident(landscape):
 def test_what_cannot_be_made_is_refused_with_a_way_out(arguments, message):
     with pytest.raises(InputError, match=message):
         make_landscape(0, **arguments)
+
+
+def test_landscapes_of_neighbouring_seeds_share_no_ground():
+    places = [make_landscape(seed, shape=(64, 64)).geobox.boundingbox for seed in range(1, 12)]
+    assert len({place.top for place in places}) == len(places)
+    assert all(north.bottom >= south.top for south, north in itertools.pairwise(places))

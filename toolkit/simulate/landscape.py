@@ -26,6 +26,9 @@ RESOLUTION = 10.0
 PIXELS_PER_FIELD = 360
 """Usual area of a field (3.6 ha), which gives 180 fields on 256 x 256 pixels."""
 
+REACH_M = 250_000.0
+"""How far north of a region's corner landscapes lie, 2 degrees; farther ones start at the corner again."""
+
 MIN_FIELD_PIXELS = 30
 """Pieces below this area are left to the margin."""
 
@@ -90,7 +93,7 @@ def make_landscape(
     _check_size(shape, asked)
     geobox = GeoBox(
         shape,
-        Affine(RESOLUTION, 0, place.easting, 0, -RESOLUTION, place.northing),
+        Affine(RESOLUTION, 0, place.easting, 0, -RESOLUTION, _northing(place, seed, shape[0])),
         f"EPSG:{place.epsg}",
     )
     pieces = _split(geobox, asked, stream(seed, "tessellation"))
@@ -109,6 +112,16 @@ def make_landscape(
         polygons=polygons,
         kinds=kinds,
     )
+
+
+def _northing(region: Region, seed: int, rows: int) -> float:
+    """Return the north edge of a landscape, metres: each seed's lies north of the one before.
+
+    Fields of two landscapes on one spot would be taken for the same field in two years, and all of them for
+    one.
+    """
+    height = rows * RESOLUTION
+    return region.northing + (seed - 1) % int(REACH_M // height) * height
 
 
 def _check_size(shape: tuple[int, int], n_fields: int) -> None:
