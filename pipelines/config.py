@@ -243,6 +243,9 @@ class MapRequest(EmitRequest):
 class SimulateRequest(Request):
     """Simulated scenes with known crops."""
 
+    sensor: Literal["sentinel-2", "emit"] = Field(
+        "sentinel-2", description="Sentinel-2 scenes behind a catalog, or EMIT granules."
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of every draw.")
     year: int = Field(description="Year of the season.")
     region: str = Field("reference", description="Region, a name in the table of regions.")

@@ -178,6 +178,9 @@ def test_days_are_irregular_and_lie_in_the_hemispheres_summer():
         assert len(set(steps)) > 1
     assert {day.month for day in north} <= {6, 7, 8, 9}
     assert {day.month for day in south} <= {11, 12, 1, 2, 3}
+    whole = granule_dates(2023, full_year=True)
+    assert (len(whole), len({day.month for day in whole})) == (20, 12)
+    assert {day.year for day in whole} == {2023}
     assert granule_dates(2023, seed=1) != granule_dates(2023, seed=2)
 
 

@@ -29,23 +29,28 @@ HEADING_DEG = 40.0
 """Turn of the swath: an orbit inclined by 51.6 degrees crosses meridians at 38 degrees at the equator and
 46 degrees at 31 degrees of latitude; ascending and descending passes lean opposite ways."""
 
-FIRST_DAY = (6, 8)
-"""Month and day around which a season's first granule is taken, in the north."""
-N_GRANULES, REVISIT_DAYS, IRREGULAR_DAYS = 6, 18, 6
-"""Granules in a season, days between them, and by how much each is earlier or later: the station has no
-repeating orbit."""
+SEASON = (6, 8, 6)
+"""Month and day around which a season's first granule is taken, in the north, and their number."""
+FULL_YEAR = (1, 8, 20)
+"""The same for granules of the whole year."""
+REVISIT_DAYS, IRREGULAR_DAYS = 18, 6
+"""Days between granules, and by how many each is earlier or later: the station has no repeating orbit."""
 
 
-def granule_dates(year: int, *, hemisphere: str = "north", seed: int = 0) -> tuple[date, ...]:
+def granule_dates(
+    year: int, *, hemisphere: str = "north", seed: int = 0, full_year: bool = False
+) -> tuple[date, ...]:
     """Return the days of acquisition of a season: June to September, half a year later in the south.
 
     Args:
         year: year in which the season's (hemisphere's) year starts.
         hemisphere: ``north`` or ``south``.
         seed: seed of the landscape; days are irregular.
+        full_year: days of the whole year instead of the season.
     """
-    first = date(year, *FIRST_DAY) + timedelta(days=SOUTHERN_DAYS if hemisphere == "south" else 0)
-    moves = stream(seed, "overpasses", year).integers(-IRREGULAR_DAYS, IRREGULAR_DAYS + 1, size=N_GRANULES)
+    month, day, number = FULL_YEAR if full_year else SEASON
+    first = date(year, month, day) + timedelta(days=SOUTHERN_DAYS if hemisphere == "south" else 0)
+    moves = stream(seed, "overpasses", year).integers(-IRREGULAR_DAYS, IRREGULAR_DAYS + 1, size=number)
     return tuple(first + timedelta(days=REVISIT_DAYS * k + int(move)) for k, move in enumerate(moves))
 
 
