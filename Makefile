@@ -41,4 +41,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache sample_aoi/scenes sample_aoi/result
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache sample_aoi/scenes sample_aoi/granules sample_aoi/result*

@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -13,6 +14,7 @@ from pipelines.config import (
     FeaturesRequest,
     FindRequest,
     MapRequest,
+    MapSensor,
     SamplesRequest,
     SimulateRequest,
     TrainRequest,
@@ -112,11 +114,18 @@ def simulate(request: SimulateRequest) -> None:
 @cropglobe.command()
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for the results.")
 @click.option("--sample", type=click.Path(path_type=Path), default=None, help="Folder of the sample area.")
-def demo(out: Path | None, sample: Path | None) -> None:
+@click.option(
+    "--sensor",
+    type=click.Choice(get_args(MapSensor)),
+    default="sentinel-2",
+    show_default=True,
+    help="Map with Sentinel-2, with EMIT, or with what both say.",
+)
+def demo(out: Path | None, sample: Path | None, sensor: MapSensor) -> None:
     """Map the sample area (simulated), no network."""
     from pipelines import demo as workflow
 
-    _tell(workflow.run(out=out, sample=sample).lines())
+    _tell(workflow.run(out=out, sample=sample, sensor=sensor).lines())
 
 
 @cropglobe.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -15,6 +16,12 @@ from toolkit.scenes.sensors import Statistic
 RECIPE, SPECTRA = FeatureRecipe(), emit_recipe()
 """Defaults of features of Sentinel-2 and of EMIT."""
 MapSensor = Literal["sentinel-2", "emit", "both"]
+SENSORS_OF: Mapping[MapSensor, tuple[str, ...]] = {
+    "sentinel-2": ("sentinel-2",),
+    "emit": ("emit",),
+    "both": ("sentinel-2", "emit"),
+}
+"""What a map is asked for -> its sensors, in the order in which they are combined."""
 
 
 def _as_list(value: Any) -> Any:
@@ -221,8 +228,8 @@ class MapRequest(EmitRequest):
 
     @property
     def sensors(self) -> tuple[str, ...]:
-        """Sensors of the map, in the order in which they are combined."""
-        return ("sentinel-2", "emit") if self.sensor == "both" else (self.sensor,)
+        """Sensors of the map."""
+        return SENSORS_OF[self.sensor]
 
     def of_sensor(self, sensor: str) -> Self:
         """Return the request as one sensor's: with its own catalog, items and model.

@@ -104,6 +104,7 @@ def test_layers_of_the_map_agree_with_each_other(result):
 def test_the_record_names_every_scene_and_says_simulated(result):
     record = json.loads((result.folder / "run.json").read_text())
     assert record["simulated_scenes"] is True
+    record = {**record, **record["sensors"]["sentinel-2"]}
     assert record["model"]["simulated"] is True
     assert "Simulated" in record["attribution"]
     assert len(record["items"]) == result.n_scenes
@@ -196,6 +197,6 @@ def test_two_runs_on_one_cluster_do_not_mix_their_scenes(small_sample, tmp_path)
     assert clearer.n_scenes < everything.n_scenes
     with rasterio.open(clearer.files["observations"]) as file:
         assert file.read(1).max() <= clearer.n_scenes
-    record = json.loads((tmp_path / "result" / "run.json").read_text())
+    record = json.loads((tmp_path / "result" / "run.json").read_text())["sensors"]["sentinel-2"]
     assert len(record["items"]) == clearer.n_scenes
     assert not list((tmp_path / "result").glob(".work*"))

@@ -2,14 +2,20 @@
 
 import pytest
 
-from toolkit.catalog.bands import SENSOR_BANDS
+from toolkit.catalog.bands import QUALITY_LAYER, SENSOR_BANDS
 from toolkit.errors import BandError, InputError
 from toolkit.scenes.sensors import SENSORS, resolve_bands
 
 
-def test_every_band_of_every_sensor_has_asset_keys():
-    for sensor in SENSORS.values():
-        assert {*sensor.bands, sensor.quality} == set(SENSOR_BANDS[sensor.name])
+def test_every_band_of_sentinel_2_has_asset_keys():
+    sensor = SENSORS["sentinel-2"]
+    assert {*sensor.bands, sensor.quality} == set(SENSOR_BANDS["sentinel-2"])
+
+
+def test_all_bands_of_emit_lie_in_one_asset_and_the_mask_in_another():
+    assert SENSOR_BANDS["emit"] == ("reflectance",)
+    assert SENSORS["emit"].quality == QUALITY_LAYER["emit"] == "mask"
+    assert len(SENSORS["emit"].bands) == 244
 
 
 def test_all_bands_by_default_in_the_order_of_the_paper():
@@ -32,3 +38,5 @@ def test_unknown_names_list_the_known():
         resolve_bands("sentinel-2", ("B02", "B99"))
     with pytest.raises(InputError, match="Known sensors: sentinel-2"):
         resolve_bands("sentinel-9", None)
+    with pytest.raises(BandError, match=r"Known bands: 381.0 to 2492.9 nm \(244 bands\)"):
+        resolve_bands("emit", ("B02",))

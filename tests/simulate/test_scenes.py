@@ -188,7 +188,7 @@ def test_the_usual_dates_cover_the_season_and_a_step_on_each_side(hemisphere):
 
 
 def test_southern_scenes_lie_in_the_south(tmp_path):
-    landscape = make_landscape(0, region="southern", shape=(64, 64))
+    landscape = make_landscape(1, region="southern", shape=(64, 64))
     catalog = simulate_scenes(tmp_path / "south", landscape=landscape, year=2023, dates=[date(2023, 12, 5)])
     (content,) = items_of(catalog.parent)
     assert content["properties"]["grid:code"] == "MGRS-21JTJ"
