@@ -1,8 +1,8 @@
 """How the numbers of Sentinel-2 items differ from those of their neighbours in time.
 
 Between two dates that see the same class at a pixel, reflectance changes by growth and haze; an offset in
-one of the two adds the same 0.1 in every band. Soils are not compared: a wet one under haze and a dry one
-differ as an offset would (in simulated series that made 207 of some 8,000 items wrong).
+one of the two adds the same 0.1 in every band. Single soils are not compared: a wet one under haze and a dry
+one differ as an offset would. What many soils of a place tell is in :mod:`toolkit.scenes.soil_lines`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ import numpy.typing as npt
 
 from toolkit.scenes.offset_evidence import (
     CHECK_BANDS,
-    CLOUDS,
-    MAX_CLOUD,
-    MAX_CUT,
     MIN_PIXELS,
     SCALE,
-    SOIL,
     STEP,
     VEGETATION,
     WATER,
@@ -42,10 +38,6 @@ MAX_SPREAD = 0.04
 """Interquartile range of blue differences beyond which cloud edges or fields are compared, reflectance."""
 MAX_CLIPPED = 0.3
 """A band with more of its pixels at 0 or 1 is not compared."""
-MIN_SOIL_CONTRAST = 0.02
-"""Red must differ by this much between dark and bright soil to know the slope of their line, reflectance."""
-MAX_SLOPE = 0.85
-"""Blue over red along the line, beyond which it does not cross the diagonal well. PROSAIL's soils: 0.74."""
 SURE = 0.015
 """How far all bands of water may be from a whole step, reflectance: glint looks like 0.06 in all of them."""
 VEIL = 0.05
@@ -100,39 +92,6 @@ def compare_items(numbers: Numbers, scl: Classes) -> list[Difference]:
                     bands = [(band[first][shared], band[second][shared]) for band in floats]
                     found.append(_difference(first, second, value, bands))
     return found
-
-
-def soil_crossings(numbers: Numbers, scl: Classes) -> dict[int, float]:
-    """Return where each item's soil, along the line of all soils of the place, meets equal blue and red.
-
-    Moisture and brightness move a soil along a line through the origin, whose slope no offset changes. The
-    slope is the median over the dates, which one date alone would not give well enough.
-
-    Args:
-        numbers: uint16 ``(time, y, x)`` by band, digital numbers.
-        scl: uint8 ``(time, y, x)``, scene classification.
-
-    Returns:
-        Item -> reflectance of the crossing, about what was added to blue and red: an offset, and about 1.6
-        times the haze in blue. Items with too little unclipped soil or too much cloud are left out.
-    """
-    middles, slopes = {}, []
-    for item, classes in enumerate(scl):
-        soil = classes == SOIL
-        blue, red = (numbers[band][item][soil] * SCALE for band in CHECK_BANDS[:2])
-        cut = np.minimum(blue, red) <= DARKEST * SCALE * 1.001
-        veiled = np.isin(classes, CLOUDS).sum() > MAX_CLOUD * (classes > 0).sum()
-        if len(blue) < MIN_PIXELS or veiled or cut.mean() > MAX_CUT:
-            continue
-        middles[item] = float(np.median(blue)), float(np.median(red))
-        total = blue + red
-        dark, bright = total <= np.quantile(total, 0.2), total >= np.quantile(total, 0.8)
-        contrast = [float(np.median(band[bright]) - np.median(band[dark])) for band in (blue, red)]
-        if contrast[1] >= MIN_SOIL_CONTRAST:
-            slopes.append(contrast[0] / contrast[1])
-    if not slopes or (slope := float(np.median(slopes))) > MAX_SLOPE:
-        return {}
-    return {item: (blue - slope * red) / (1 - slope) for item, (blue, red) in middles.items()}
 
 
 def _difference(first: int, second: int, value: int, bands: Pairs) -> Difference:
