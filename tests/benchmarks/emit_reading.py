@@ -118,7 +118,7 @@ def work(path: Path, metres: float, rounds: int) -> Reading:
         mapped += int((spectra.observations > 0).sum())
     read, peak = _bytes_read() - read_before, _resident("VmHWM") - before
     del spectra
-    first, last = _lines(granule, grid, bands)
+    first, last = _lines(granule, bands)
     ours, plain = [], []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -140,10 +140,10 @@ def work(path: Path, metres: float, rounds: int) -> Reading:
     )
 
 
-def _lines(granule: list, grid: GeoBox, bands: np.ndarray) -> tuple[int, int]:
+def _lines(granule: list, bands: np.ndarray) -> tuple[int, int]:
     from toolkit.scenes.emit_granule import read_spectra
 
-    lines = read_spectra(granule[0], grid[::6, ::6] if grid.shape.y > 500 else grid, bands[:1]).lines
+    lines = read_spectra(granule[0], area(60), bands[:1]).lines
     return int(lines[lines >= 0].min()), int(lines.max())
 
 
