@@ -69,6 +69,7 @@ class SensorInput:
         """Lines for a terminal."""
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.found.skipped.items()) or "none"
         lines = [f"{self.sensor}: {len(self.found.items)} scenes used, left out: {reasons}"]
+        lines += self.found.unusable_lines()
         lines += self.offsets.lines() if self.offsets else []
         return lines + ([f"without mask: {', '.join(self.without_mask)}"] if self.without_mask else [])
 

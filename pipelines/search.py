@@ -61,7 +61,7 @@ class FoundScenes:
             f"{len(self.items)} scenes used, left out: {left_out}",
             "per month: " + ", ".join(f"{month} {n}" for month, n in sorted(months.items())),
             *self._of_emit(),
-            *self._unusable(),
+            *self.unusable_lines(),
             f"saved in {self.path}",
         ]
 
@@ -72,8 +72,8 @@ class FoundScenes:
         missing = len(self.items.extra_fields.get("without_mask", []))
         return [f"product versions: {versions}; without mask: {missing}"] if versions else []
 
-    def _unusable(self) -> list[str]:
-        """Names of items that are none."""
+    def unusable_lines(self) -> list[str]:
+        """Return a line with the names of items that are none."""
         names = self.items.extra_fields.get("skipped", {}).get(INVALID, [])
         more = ", ..." if len(names) > NAMED_FILES else ""
         return [f"not usable: {', '.join(names[:NAMED_FILES])}{more}"] if names else []

@@ -13,7 +13,6 @@ import rioxarray  # noqa: F401  # gives .rio
 import shapely
 import xarray as xr
 import zarr
-from distributed import Client, LocalCluster
 from rio_cogeo import cog_validate
 
 from pipelines import features
@@ -32,14 +31,6 @@ from toolkit.scenes.sentinel2 import load_scenes
 START = datetime(2021, 5, 2, 10, 50, tzinfo=UTC)
 HALF_A_COUNT = 0.5e-4 + 4e-7  # float32 holds the brightest reflectance to 2.4e-7
 KINDS = {"median2d": "reflectance", "median1d": "reflectance", "harmonic": "coefficients"}
-
-
-@pytest.fixture(scope="module")
-def client():
-    """Workers in this process: quick to start, and warnings are errors in them too."""
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
-    with LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster, Client(cluster) as connected:
-        yield connected
 
 
 def build_place(folder):

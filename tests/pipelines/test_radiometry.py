@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
 
 from pipelines import features
 from pipelines.config import FeaturesRequest
@@ -19,13 +18,6 @@ START = datetime(2021, 5, 2, 10, 50, tzinfo=UTC)
 CROP = {"B02": 320, "B03": 600, "B04": 350, "B05": 900, "B06": 2500, "B07": 3200}
 CROP |= {"B08": 3500, "B8A": 3600, "B11": 1800, "B12": 900}
 """Digital numbers of a green crop."""
-
-
-@pytest.fixture(scope="module")
-def client():
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
-    with LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster, Client(cluster) as connected:
-        yield connected
 
 
 def scenes(folder, *, offset_left_in=()):
