@@ -54,12 +54,19 @@ def test_fields_and_area_of_the_sample_are_those_of_its_seed():
 
 
 def test_the_models_fields_are_not_those_of_the_sample():
-    line = next(
-        line for line in (SAMPLE / "train.sh").read_text().splitlines() if line.startswith("for seed")
-    )
-    seeds = {int(word) for word in line.replace(";", " ").split() if word.isdigit()}
+    line = next(line for line in (SAMPLE / "train.sh").read_text().splitlines() if line.startswith("seeds="))
+    seeds = {int(word) for word in line.removeprefix("seeds=(").removesuffix(")").split()}
     assert len(seeds) >= 4
-    assert yaml.safe_load((SAMPLE / "scenes.yaml").read_text())["seed"] not in seeds
+    for scenes in ("scenes.yaml", "granules.yaml"):
+        assert yaml.safe_load((SAMPLE / scenes).read_text())["seed"] not in seeds
+
+
+def test_scenes_and_granules_of_the_sample_show_the_same_fields():
+    scenes, granules = (
+        yaml.safe_load((SAMPLE / name).read_text()) for name in ("scenes.yaml", "granules.yaml")
+    )
+    assert granules.pop("sensor") == "emit"
+    assert {**scenes, "out": ""} == {**granules, "out": ""}
 
 
 def test_the_model_says_that_it_is_simulated():
