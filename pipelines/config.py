@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 
 from pipelines.config_file import Request
-from toolkit.cubes.recipe import FeatureRecipe, Fill, Kind, emit_recipe
+from toolkit.cubes.recipe import FeatureRecipe, Fill, SeriesKind, emit_recipe
 from toolkit.scenes.sensors import Statistic
 
 RECIPE, SPECTRA = FeatureRecipe(), emit_recipe()
@@ -52,9 +52,6 @@ class SearchRequest(Request):
         None, description="Band -> asset key, where a catalog has names of its own (B02=blue_band)."
     )
     allow_hosts: tuple[str, ...] = Field((), description="Further hosts that may be read.")
-    mix_versions: bool = Field(
-        False, description="EMIT: keep granules of several product versions, whose spectra differ."
-    )
 
     @property
     def named_hosts(self) -> tuple[str, ...]:
@@ -67,6 +64,9 @@ class FindRequest(SearchRequest):
     """Scenes of a season over an area, and how to save them."""
 
     sensor: Literal["sentinel-2", "emit"] = Field("sentinel-2", description="Whose scenes to search.")
+    mix_versions: bool = Field(
+        False, description="EMIT: keep granules of several product versions, whose spectra differ."
+    )
     format: Literal["json", "parquet"] = Field(
         "json", description="Save the items as GeoJSON, or as GeoParquet (extra 'geoparquet')."
     )
@@ -110,6 +110,10 @@ class ScenesRequest(SearchRequest):
 class EmitRequest(ScenesRequest):
     """What may be asked of EMIT beside Sentinel-2."""
 
+    mix_versions: bool = Field(
+        False, description="EMIT: keep granules of several product versions, whose spectra differ."
+    )
+
     without_mask: Literal["warn", "stop"] = Field(
         "warn",
         description="EMIT granules without a mask: take their pixels as clear and say so, or stop.",
@@ -121,8 +125,8 @@ class FeaturesRequest(ScenesRequest):
 
     tile_size: Annotated[int, Field(ge=16, le=8192)] = Field(512, description="Edge of a tile, pixels.")
     # The recipe itself checks numbers and their combinations, for every way to ask for it.
-    kind: Kind = Field(
-        RECIPE.kind, description="Medians by band and step, the same as one vector, or harmonics."
+    kind: SeriesKind = Field(
+        "median2d", description="Medians by band and step, the same as one vector, or harmonics."
     )
     bands: tuple[str, ...] | None = Field(None, description="Bands; default all ten.")
     first_step: int = Field(RECIPE.first_step, description="First step, counted from the year's start.")
@@ -175,6 +179,9 @@ class TrainRequest(Request):
     samples: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
         description="Samples made by 'cropglobe samples'.", min_length=1
     )
+    mix_versions: bool = Field(
+        False, description="EMIT: train on samples of several product versions, whose spectra differ."
+    )
     network: str | None = Field(
         None,
         description="Network by name. Default: cropnet2d; for spectra cropnet1d.",
@@ -210,7 +217,9 @@ class MapRequest(EmitRequest):
         None, description="Model for EMIT; needed with --sensor both, default with emit: --model."
     )
     emit_catalog: str | None = Field(
-        None, description="Catalog for EMIT. Default: lpcloud; with --sensor emit: --catalog, if given."
+        None,
+        description="Catalog for EMIT, where --catalog is that of Sentinel-2. Default: lpcloud; with "
+        "--sensor emit that of --catalog.",
     )
     emit_items: Path | None = Field(None, description="Items of EMIT saved by an earlier search.")
     fields: Path | None = Field(None, description="Polygons with the true 'crop', to report accuracy.")
@@ -240,9 +249,10 @@ class MapRequest(EmitRequest):
         if sensor != "emit":
             return self
         own = {"catalog": self.emit_catalog, "items": self.emit_items, "model": self.emit_model}
-        if self.sensor == "emit":  # what is not given for EMIT apart is given for the one sensor there is
-            own = {key: getattr(self, key) if value is None else value for key, value in own.items()}
-            return self.model_copy(update=own)
+        if self.sensor == "emit" and own["model"] is None:
+            own["model"] = self.model
+        if self.sensor == "emit" and own["catalog"] is None and own["items"] is None:
+            return self.model_copy(update={"model": own["model"]})  # all else is given for EMIT, too
         others = {"bands", "clear", "dilation", "first_step", "n_steps", "collection", "assets"}
         return self.model_copy(update={**own, **dict.fromkeys(others)})
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from distributed import Client
 from odc.geo.geobox import GeoBox
@@ -17,33 +17,30 @@ from odc.geo.geobox import GeoBox
 from pipelines.config import MapRequest
 from pipelines.folder import prepare, scratch, versions, write_json
 from pipelines.map_inputs import SensorInput, collect, read_models
+from pipelines.map_tile import SensorJob, TileJob, make_tile
 from pipelines.progress import Progress
+from pipelines.radiometry import CHECKS_FILE
 from pipelines.result import CropMap
-from pipelines.tile_features import FrozenItems, features_of_tile, freeze
+from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
+from pipelines.tile_features import freeze
 from pipelines.tiling import cut_tiles
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.grid import Tile, inside, output_geobox
-from toolkit.area.season import Season
 from toolkit.catalog.items import attribution
 from toolkit.cluster import connect, cores
-from toolkit.cubes.composite import observation_layers
-from toolkit.errors import ModelError, NothingMappedWarning
+from toolkit.errors import NothingMappedWarning
 from toolkit.learn.accuracy import Accuracy, assess
-from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
-from toolkit.learn.combine import combine_sensors
 from toolkit.learn.labels import rasterize_fields
-from toolkit.learn.predict import class_probabilities, label
 from toolkit.legend import Legend
 from toolkit.maps.areas import area_by_crop
 from toolkit.maps.geotiff import read_layer
-from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside
+from toolkit.maps.layers import LAYERS, SENSOR_LAYER
 from toolkit.maps.tiles import (
     Stopwatch,
     TileReport,
     join_tiles,
     publish,
     run_tiles,
-    write_tile,
 )
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, Failures
@@ -52,39 +49,6 @@ NOTHING_MAPPED = (
     "No pixel could be mapped: none was seen clear, or no pixel's centre lies in the area. See status.tif; "
     "check the year, the area and that --items belong to it."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SensorJob:
-    """What a worker needs of one sensor."""
-
-    items: FrozenItems
-    """Items of the run."""
-    n_items: int
-    """How many."""
-    model: Path
-    """Folder of the checkpoint."""
-    model_hash: str
-    """Content hash of the checkpoint, so that a worker never uses an older one it still holds."""
-    season: Season
-    """Days of the features."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileJob:
-    """What a worker needs beside the tile; small, as it travels with every task."""
-
-    sensors: tuple[SensorJob, ...]
-    """Sensors of the map."""
-    aoi: AOI
-    """Area of interest."""
-    folder: Path
-    """Where tiles are stored."""
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """Layers of the map; with several sensors one more says which of them a class comes from."""
-        return (*LAYERS, SENSOR_LAYER) if len(self.sensors) > 1 else LAYERS
 
 
 def run(
@@ -124,6 +88,7 @@ def run(
         areas = area_by_crop(staged["crop"], legend)
         beside = {name: path for one in inputs for name, path in one.files.items()}
         files = publish({**staged, **beside}, config.out)
+        _remove_stale(config.out, files.values())
     watch.lap("join and check")
     if not any(report.mapped for report in reports):
         warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
@@ -146,9 +111,17 @@ def run(
     return result
 
 
+def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
+    """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``."""
+    names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
+    made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
+    for name in {*names, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE} - made:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _sensor_job(one: SensorInput, config: MapRequest) -> SensorJob:
     return SensorJob(
-        items=freeze(one.found.path, one.found.items, config),
+        items=freeze(one.found.path, one.found.items, config.of_sensor(one.sensor)),
         n_items=len(one.found.items),
         model=one.model,
         model_hash=one.checkpoint.content_hash,
@@ -182,62 +155,6 @@ def _make_tiles(
             reports.append(report)
             tell.count("tiles", len(reports), len(order), since=start)
     return reports
-
-
-def make_tile(tile: Tile, job: TileJob) -> TileReport:
-    """Make and store one tile: read, composite, predict (runs on a worker)."""
-    watch = Stopwatch()
-    within = inside(job.aoi, tile.geobox)
-    if not within.any():
-        write_tile(outside(within.shape, job.layers), job.folder, tile, job.layers)
-        return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
-    parts: dict[str, xr.Dataset] = {}
-    seen: list[xr.Dataset] = []
-    reads = ReadCounts()
-    failed: list[FailedItem] = []
-    for one in job.sensors:
-        checkpoint = _checkpoint(one.model, one.model_hash)
-        made = features_of_tile(tile, one.items, checkpoint.recipe, one.season)
-        seen.append(observation_layers(made.features.step_observations))
-        made.features.to_numpy()[~within] = np.nan  # in place: features are the largest thing in memory
-        reads += made.reads
-        failed += made.failed
-        watch.lap("read and composite")
-        parts[checkpoint.recipe.sensor] = class_probabilities(made.features, checkpoint)
-        watch.lap("predict")
-    labels = assemble(label_of(parts), observed_by_all(seen), within, job.layers)
-    write_tile(labels, job.folder, tile, job.layers)
-    watch.lap("write")
-    return TileReport(
-        name=tile.name,
-        seconds=watch.seconds,
-        mapped=int((labels.crop > 0).sum()),
-        reads=reads,
-        failed=tuple(failed),
-    )
-
-
-def label_of(parts: dict[str, xr.Dataset]) -> xr.Dataset:
-    """Return the layers of a map from what the sensors say, the sensor of each pixel among them."""
-    joined = combine_sensors(parts)
-    return label(joined).assign(sensor=joined["sensor"])
-
-
-def observed_by_all(seen: list[xr.Dataset]) -> xr.Dataset:
-    """Return the clear dates of all sensors together; gaps are those of the first, which sees a season."""
-    total = sum(part["observations"].to_numpy().astype(np.uint16) for part in seen)
-    observations = np.minimum(total, 255).astype(np.uint8)
-    return seen[0].assign(observations=seen[0]["observations"].copy(data=observations))
-
-
-@lru_cache(maxsize=2)
-def _checkpoint(model: Path, model_hash: str) -> Checkpoint:
-    """Model of a sensor, read once per worker and run."""
-    checkpoint = read_checkpoint(model)
-    if checkpoint.content_hash != model_hash:
-        msg = f"The model {str(model)!r} changed during the run. Run again."
-        raise ModelError(msg)
-    return checkpoint
 
 
 def _truth(config: MapRequest, geobox: GeoBox, legend: Legend) -> xr.Dataset | None:

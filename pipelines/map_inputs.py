@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pystac
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
-from pipelines.masks import settle_masks
+from pipelines.emit_granules import VERSIONS, check_versions, settle_masks
 from pipelines.progress import Progress
 from pipelines.radiometry import OffsetRecord, as_record, settle
 from pipelines.search import FoundScenes, find
@@ -19,7 +21,7 @@ from toolkit.area.season import Season
 from toolkit.catalog.items import is_simulated
 from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import check_same_recipe
-from toolkit.errors import ModelError, SimulatedModelError
+from toolkit.errors import ModelError, NoItemsError, SensorMissingWarning, SimulatedModelError
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.scenes.sensors import resolve_bands
 
@@ -86,12 +88,18 @@ class SensorInput:
             },
             "season": {"first_day": str(self.season.start), "last_day": str(self.season.end)},
             "catalog": extra.get("catalog"),
-            "items": [{"id": item.id, "datetime": str(item.datetime)} for item in self.found.items],
+            "items": [_item_record(item) for item in self.found.items],
             "items_found": extra.get("found"),
             "items_left_out": extra.get("skipped", {}),
             **({"offsets": as_record(self.offsets)} if self.offsets else {}),
             **({"without_mask": self.without_mask} if self.sensor == "emit" else {}),
         }
+
+
+def _item_record(item: pystac.Item) -> dict[str, str]:
+    """What ``run.json`` tells of an item; of EMIT its versions, too."""
+    told = {"id": item.id, "datetime": str(item.datetime)}
+    return told | {key: str(item.properties[key]) for key in VERSIONS if key in item.properties}
 
 
 def read_models(config: MapRequest) -> dict[str, Checkpoint]:
@@ -149,27 +157,46 @@ def collect(
 ) -> tuple[SensorInput, ...]:
     """Find the scenes of each sensor, freeze them in a folder and settle what must be known before work.
 
+    With both sensors, one that finds no scene is left out with a warning. No pixel is read before all
+    searches are done.
+
     Raises:
+        NoItemsError: no sensor finds a scene.
         SimulatedModelError: a model trained on simulated data would map real scenes.
         CropglobeError: see :func:`pipelines.search.find` and :func:`pipelines.radiometry.settle`.
     """
-    inputs = []
+    inputs, nothing = [], []
     for sensor, checkpoint in models.items():
-        own, recipe = config.of_sensor(sensor), checkpoint.recipe
-        season = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
-        bands = None if sensor == "emit" else recipe.bands
-        found = find(own, aoi, season, folder=folder, bands=bands, sensor=sensor)
+        own = config.of_sensor(sensor)
+        season = recipe_season(checkpoint.recipe, year=config.year, hemisphere=aoi.hemisphere)
+        bands = None if sensor == "emit" else checkpoint.recipe.bands
+        try:
+            found = find(own, aoi, season, folder=folder, bands=bands, sensor=sensor)
+        except NoItemsError as error:
+            nothing.append(error)
+            continue
         _check_simulated(checkpoint, found, allowed=config.allow_simulated_model)
         tell.stage(f"{len(found.items)} scenes of {sensor}, {season.start} to {season.end}")
-        settled = SensorInput(
-            model=Path(own.model or "").resolve(), checkpoint=checkpoint, season=season, found=found
+        inputs.append(
+            SensorInput(
+                model=Path(own.model or "").resolve(), checkpoint=checkpoint, season=season, found=found
+            )
         )
-        if sensor == "emit":
-            inputs.append(replace(settled, without_mask=settle_masks(found.items, own)))
-        else:
-            found, offsets = settle(found, geobox, aoi, own)
-            inputs.append(replace(settled, found=found, offsets=offsets))
-    return tuple(inputs)
+    if not inputs:
+        raise nothing[0]
+    for reason in nothing:
+        msg = f"The map is made of {inputs[0].sensor} alone: {reason}"
+        warnings.warn(msg, SensorMissingWarning, stacklevel=3)
+    return tuple(_settle(one, config.of_sensor(one.sensor), geobox, aoi) for one in inputs)
+
+
+def _settle(one: SensorInput, own: MapRequest, geobox: GeoBox, aoi: AOI) -> SensorInput:
+    """Settle offsets of Sentinel-2, masks and versions of EMIT."""
+    if one.sensor == "emit":
+        check_versions(one.checkpoint, one.found.items)
+        return replace(one, without_mask=settle_masks(one.found, own))
+    found, offsets = settle(one.found, geobox, aoi, own)
+    return replace(one, found=found, offsets=offsets)
 
 
 def _check_simulated(checkpoint: Checkpoint, found: FoundScenes, *, allowed: bool) -> None:

@@ -14,8 +14,8 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import SamplesRequest
+from pipelines.emit_granules import MADE_FROM, product_versions, settle_masks
 from pipelines.folder import prepare
-from pipelines.masks import settle_masks
 from pipelines.progress import Progress
 from pipelines.radiometry import as_record, settle
 from pipelines.search import find
@@ -97,7 +97,8 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
     settled: dict[str, Any] = {}
     if config.sensor == "emit":
-        settled["without_mask"] = settle_masks(found.items, config)
+        settled["without_mask"] = settle_masks(found, config)
+        settled[MADE_FROM] = product_versions(found.items)
     else:
         found, offsets = settle(found, geobox, aoi, config)
         settled["offsets"] = as_record(offsets)

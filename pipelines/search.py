@@ -142,7 +142,7 @@ def _items(
         aoi,
         when,
         sensor=sensor,
-        mix_versions=config.mix_versions,
+        mix_versions=getattr(config, "mix_versions", False),  # asked of EMIT only
         bands=bands,
         max_cloud_cover=config.max_cloud_cover,
         collection=config.collection,

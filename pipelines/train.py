@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.config import TrainRequest
+from pipelines.emit_granules import trained_versions
 from pipelines.folder import prepare
 from pipelines.progress import Progress
 from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.errors import LabelError
 from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
 from toolkit.learn.samples import join_samples, read_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
@@ -51,6 +53,13 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     check_free(config.out, mark=CARD, overwrite=True)  # before hours of training, not after
     samples = join_samples([read_samples(path) for path in config.samples])
     recipe = map_recipe(samples.recipe)
+    versions = sorted(trained_versions(samples.provenance))
+    if len(versions) > 1 and not config.mix_versions:
+        msg = (
+            f"The samples are of EMIT versions {', '.join(versions)}, whose spectra differ. Train on one of "
+            "them, or insist with --mix-versions."
+        )
+        raise LabelError(msg)
     tell.stage(f"{len(samples)} samples of {len(set(samples.field.tolist()))} fields")
     start = time.perf_counter()
 

@@ -17,8 +17,8 @@ WALLS = {
     "torch": "toolkit/learn/",
     "safetensors": "toolkit/learn/",
     "pystac_client": "toolkit/catalog/",
-    "h5netcdf": ("toolkit/catalog/granule_folder.py", "toolkit/scenes/emit", "toolkit/simulate/emit"),
-    "h5py": "toolkit/scenes/emit",
+    "h5netcdf": ("toolkit/catalog/netcdf.py", "toolkit/simulate/emit"),
+    "h5py": "toolkit/catalog/netcdf.py",
     "pydantic": ("pipelines/config.py", "pipelines/config_file.py"),
     "pydantic_core": "pipelines/options.py",
 }

@@ -140,5 +140,13 @@ class MissingMaskWarning(CropglobeWarning):
     """Granules have no mask, and all of their pixels are taken as clear."""
 
 
+class ProductVersionWarning(CropglobeWarning):
+    """Granules are of another product version than those a model was trained on."""
+
+
+class SensorMissingWarning(CropglobeWarning):
+    """One of the sensors asked for has no scene, and the map is made without it."""
+
+
 class GeometryRepairedWarning(CropglobeWarning):
     """A polygon was invalid and has been repaired."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.kernels.glt import gather_spectra, swath_pixels
-from toolkit.kernels.spectra import median_spectra
+from toolkit.kernels.spectra import complete, median_spectra
 
 
 @given(seed=st.integers(0, 10_000))
@@ -81,9 +81,17 @@ def test_the_median_of_clear_spectra_is_numpys(seed, granules):
     np.testing.assert_allclose(median_spectra(stack, clear), wanted, rtol=1e-6)
 
 
-def test_a_clear_spectrum_without_a_band_leaves_it_open():
-    stack = np.array([[[0.1, np.nan]], [[0.3, 0.2]]], np.float32)
+def test_a_clear_spectrum_without_a_band_does_not_count_in_it():
+    stack = np.array([[[0.1, np.nan, np.nan]], [[0.3, 0.2, np.nan]]], np.float32)
     found = median_spectra(stack, np.ones((2, 1), bool))
-    np.testing.assert_allclose(found, [[0.2, np.nan]], rtol=1e-6)
+    np.testing.assert_allclose(found, [[0.2, 0.2, np.nan]], rtol=1e-6)
     with pytest.raises(ValueError, match="granule, pixel, band"):
         median_spectra(stack, np.ones((1, 2), bool))
+
+
+def test_a_spectrum_is_complete_if_it_has_all_bands_asked_for():
+    values = np.array([[1, np.nan, 3], [1, 2, 3], [np.nan, 2, 3]], np.float32)
+    assert complete(values, np.array([0, 2])).tolist() == [True, True, False]
+    assert complete(values, np.array([], np.intp)).tolist() == [False] * 3
+    with pytest.raises(ValueError, match="Bands 3 to 3 are not in spectra of 3 bands"):
+        complete(values, np.array([3]))

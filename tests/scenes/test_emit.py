@@ -93,20 +93,36 @@ def test_two_granules_fill_each_other_and_agree_on_the_lattice(tmp_path):
     assert phases[0] == pytest.approx(phases[1], abs=1e-6)
 
 
-def test_the_clearest_granule_comes_first_and_gaps_are_filled_by_the_next(tmp_path):
-    first, values, table = granule(tmp_path, 10.0, name="a")
-    second, *_ = granule(tmp_path, 10.0, name="b")
+def clouded(folder, name, lines, **properties):
+    """A granule whose lines are cloudy."""
+    _, values, table = granule(folder, 10.0, name=name)
     flags = np.zeros((70, 80, 8), np.float32)
-    flags[:50, :, 0] = 1
-    first = emit_item("a", tmp_path / "a.nc", write_mask(tmp_path / "m.nc", flags))
-    few = np.zeros_like(flags)
-    few[60:, :, 0] = 1
-    second = emit_item("b", tmp_path / "b.nc", write_mask(tmp_path / "n.nc", few))
+    flags[lines, :, 0] = 1
+    mask = write_mask(folder / f"{name}_mask.nc", flags)
+    return emit_item(name, folder / f"{name}.nc", mask, **properties), values, table
+
+
+def test_the_clearest_granule_comes_first_and_gaps_are_filled_by_the_next(tmp_path):
+    first, values, table = clouded(tmp_path, "a", slice(0, 50))
+    second, *_ = clouded(tmp_path, "b", slice(60, 70))
     scenes = load_emit([first, second], GEOBOX, bands="all", statistic="clearest")
     line, _ = expected_source(GEOBOX, *table)
     source = np.where(line < 0, -1, np.where(line < 60, 1, 0))
     np.testing.assert_array_equal(scenes.granule, source)
     np.testing.assert_array_equal(scenes.reflectance, expected(values, table))
+    # What the catalog tells goes before what the mask shows.
+    told = [clouded(tmp_path, "a", slice(0, 50), **{"eo:cloud_cover": 3})[0], second]
+    scenes = load_emit(told, GEOBOX, bands="all", statistic="clearest")
+    np.testing.assert_array_equal(scenes.granule, np.where(line < 0, -1, np.where(line < 50, 1, 0)))
+
+
+def test_the_clearest_granule_is_the_same_in_every_tile(tmp_path):
+    items = [clouded(tmp_path, "a", slice(0, 30))[0], clouded(tmp_path, "b", slice(50, 70))[0]]
+    whole = load_emit(items, GEOBOX, bands="all", statistic="clearest")
+    for y, x in ((slice(0, 25), slice(0, 25)), (slice(25, 50), slice(10, 50))):
+        part = load_emit(items, GEOBOX[y, x], bands="all", statistic="clearest")
+        np.testing.assert_array_equal(part.granule, whole.granule[y, x])
+        np.testing.assert_array_equal(part.reflectance, whole.reflectance[:, y, x])
 
 
 def test_a_pixel_lies_half_a_cell_at_most_from_the_cell_it_takes(tmp_path):
@@ -189,12 +205,31 @@ def test_bad_bands_go_by_flag_by_wavelength_and_by_value(tmp_path):
     seen = part.seen
     assert np.isnan(part.values[seen & (part.lines == 5)]).all()
     assert np.isnan(part.values[seen, 4]).all()
-    assert np.isnan(part.values[seen & (part.samples == 20), 2]).all()
     assert not part.clear[part.lines == 5].any()
+    assert not part.clear[part.samples == 20].any()  # a hole in a good band
+    assert np.isnan(part.values[part.samples == 20]).all()
     flagged = write_swath(tmp_path / "h.nc", values, glt_x, glt_y, place, good=[1, 0, 1, 1, 1, 1, 1])
     assert load_emit([emit_item("h", flagged)], GEOBOX).wavelength.size == 5
     everything = load_emit([emit_item("h", flagged)], GEOBOX, bands="all")
     assert everything.good.values.tolist() == [True, False, True, True, False, True, True]
+
+
+def test_a_band_that_one_granule_flags_bad_is_taken_from_the_others(tmp_path):
+    lon, lat = rotated_swath(60, 60, 0.0)
+    table = lookup_table(lon, lat)
+    fine = write_swath(tmp_path / "a.nc", numbered(60, 60), *table)
+    flags = [1, 1, 0, 1, 1, 1, 1]
+    flagged = write_swath(tmp_path / "b.nc", numbered(60, 60) + 4, *table, good=flags)
+    items = [emit_item("a", fine), emit_item("b", flagged)]
+    one = load_emit(items[:1], GEOBOX, bands=[864.0, 663.6]).reflectance
+    for statistic in ("median", "clearest"):
+        both = load_emit(items, GEOBOX, bands=[864.0, 663.6], statistic=statistic)
+        more = 2 if statistic == "median" else 0
+        np.testing.assert_array_equal(both.reflectance[0], one[0] + more)
+        np.testing.assert_array_equal(both.reflectance[1], one[1])
+    alone = load_emit(items[1:], GEOBOX, bands=[864.0, 663.6])
+    assert np.isnan(alone.reflectance[1]).all()
+    assert np.isfinite(load_emit(items[1:], GEOBOX, bands="all").reflectance[2]).any()
 
 
 def test_wavelengths_are_matched_with_a_tolerance(tmp_path):
@@ -242,23 +277,94 @@ def test_a_damaged_file_is_named(tmp_path, spoil, reason):
     assert error.value.reason == reason
 
 
-def test_a_file_that_refers_to_another_is_not_followed(tmp_path):
+def external(file, secret):
+    shape = file["reflectance"].shape
+    scales = [file[name] for name in ("downtrack", "crosstrack", "bands")]
+    del file["reflectance"]
+    made = file.create_dataset(
+        "reflectance", shape, np.float32, external=[(str(secret), 0, secret.stat().st_size)]
+    )
+    for axis, scale in enumerate(scales):
+        made.dims[axis].attach_scale(scale)
+
+
+def linked(file, secret):
+    other = secret.with_name("other.nc")
+    with h5py.File(other, "w") as store:
+        file.copy("location", store)
+    del file["location"]
+    file["location"] = h5py.ExternalLink(str(other), "/location")
+
+
+def beside(file, secret):
+    file["extra"] = h5py.ExternalLink(str(secret), "/")
+
+
+@pytest.mark.parametrize("outward", [external, linked, beside])
+def test_a_file_that_refers_to_another_is_not_followed(tmp_path, outward):
     secret = tmp_path / "secret"
     secret.write_bytes(b"x" * 70 * 80 * 7 * 4)
     item, *_ = granule(tmp_path)
-
-    def outward(file):
-        shape = file["reflectance"].shape
-        scales = [file[name] for name in ("downtrack", "crosstrack", "bands")]
-        del file["reflectance"]
-        made = file.create_dataset(
-            "reflectance", shape, np.float32, external=[(str(secret), 0, secret.stat().st_size)]
-        )
-        for axis, scale in enumerate(scales):
-            made.dims[axis].attach_scale(scale)
-
-    spoiled(tmp_path / "g.nc", outward)
+    spoiled(tmp_path / "g.nc", lambda file: outward(file, secret))
     with pytest.raises(AssetError, match="refers to other files"):
+        load_emit([item], GEOBOX)
+
+
+def huge(name, shape, kind=np.float32):
+    """Replace a variable by one that takes nothing on disk and much in memory."""
+
+    def change(file):
+        del file[name]
+        file.create_dataset(
+            name, shape, kind, chunks=tuple(min(side, 64) for side in shape), compression="gzip"
+        )
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        huge("sensor_band_parameters/wavelengths", (90_000, 90_000)),
+        huge("sensor_band_parameters/fwhm", (3,)),
+        huge("sensor_band_parameters/good_wavelengths", (7,), "S4"),
+        huge("sensor_band_parameters/wavelengths", (7, 1)),
+    ],
+)
+def test_numbers_of_bands_that_are_none_are_refused(tmp_path, change):
+    item, *_ = granule(tmp_path)
+    spoiled(tmp_path / "g.nc", change)
+    with pytest.raises(AssetError, match="has shape") as error:
+        load_emit([item], GEOBOX)
+    assert error.value.reason == "layout"
+
+
+@pytest.mark.parametrize(
+    ("layers", "names", "message"),
+    [
+        (np.zeros((70, 80, 2)), ("Cloud flag", "Water flag", "Cirrus flag"), "shape"),
+        (np.zeros((70, 80, 2)), (b"Cloud flag", b"\xff\xfe"), "could not be read"),
+        (np.zeros((70, 80, 2)), (1.0, 2.0), "no text"),
+    ],
+)
+def test_a_mask_whose_layers_have_no_names_is_refused(tmp_path, layers, names, message):
+    granule(tmp_path)
+    mask = write_mask(tmp_path / "m.nc", layers, ("a",) * layers.shape[2])
+
+    def rename(file):
+        del file["sensor_band_parameters/mask_bands"]
+        file["sensor_band_parameters/mask_bands"] = list(names)
+
+    spoiled(mask, rename)
+    with pytest.raises(AssetError, match=message) as error:
+        load_emit([emit_item("g", tmp_path / "g.nc", mask)], GEOBOX)
+    assert (error.value.item, error.value.band) == ("g", "mask")
+
+
+def test_an_item_of_another_layout_is_named():
+    item = emit_item("raw", "x.nc")
+    item.assets = {"001/EMIT": item.assets["reflectance"]}
+    with pytest.raises(BandError, match=r"The item 'raw' has no asset 'reflectance', but 001/EMIT"):
         load_emit([item], GEOBOX)
 
 
@@ -266,6 +372,7 @@ def test_a_file_that_refers_to_another_is_not_followed(tmp_path):
     ("shape", "start", "message"),
     [
         ((70, 80), "2023-07-11T10:31:29+0000", "belongs to another granule"),
+        ((70, 80), "2023-07-10T10:31:31Z", "belongs to another granule"),
         ((60, 80), "2023-07-10T10:31:29+0000", "belongs to another granule"),
     ],
 )
@@ -275,6 +382,15 @@ def test_a_mask_of_another_granule_is_refused(tmp_path, shape, start, message):
     with pytest.raises(AssetError, match=message) as error:
         load_emit([emit_item("g", tmp_path / "g.nc", mask)], GEOBOX)
     assert (error.value.item, error.value.band, error.value.reason) == ("g", "mask", "mask_mismatch")
+
+
+@pytest.mark.parametrize(
+    "start", ["2023-07-10T10:31:29Z", "2023-07-10 10:31:29.4", "2023-07-10T12:31:29+02:00", "soon"]
+)
+def test_a_masks_time_may_be_written_in_any_way(tmp_path, start):
+    granule(tmp_path)
+    mask = write_mask(tmp_path / "m.nc", np.zeros((70, 80, 8)), start=start)
+    assert load_emit([emit_item("g", tmp_path / "g.nc", mask)], GEOBOX).clear.any()
 
 
 def test_a_mask_without_a_cloud_flag_is_refused(tmp_path):

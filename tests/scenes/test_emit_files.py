@@ -79,9 +79,8 @@ def test_a_remote_granule_is_read_by_ranges_and_little_of_it(swath, tmp_path):
         scenes = load_emit([remote_item(server.url, rfl="rfl.nc", mask="mask.nc")], GEOBOX, bands="all")
         np.testing.assert_array_equal(scenes.reflectance, expected(values, table))
         server.log.clear()
-        part = combine(
-            [emit_granule(remote_item(server.url, rfl="rfl.nc", mask="mask.nc"))], small, WAVELENGTHS
-        )
+        item = remote_item(server.url, rfl="rfl.nc", mask="mask.nc")
+        part = combine([emit_granule(item)], small, WAVELENGTHS, bad_bands=True)
         assert part.counts.bytes == server.bytes_sent
         assert all(request.status == 206 for request in server.log)
     np.testing.assert_array_equal(
@@ -108,6 +107,36 @@ def test_a_private_host_that_nobody_named_is_not_asked(tmp_path, swath):
         with pytest.raises(UnsafeReferenceError):
             load_emit([item], GEOBOX)
         assert not server.log
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "chunks"),
+    [("location/glt_x", (90_000, 90_000), (64, 64)), ("reflectance", (70, 80_000, 60_000), (1, 64, 64))],
+)
+def test_a_small_file_that_fills_the_memory_is_refused(swath, path, shape, chunks):
+    *_, rfl, _ = swath
+    with h5py.File(rfl, "r+") as file:
+        names = [scale[0].name for scale in file[path].dims]
+        del file[path]
+        file.create_dataset(path, shape, np.float32, chunks=chunks, compression="gzip", fillvalue=1)
+        assert names
+    assert rfl.stat().st_size < 2_000_000
+    with pytest.raises(AssetError) as error, opened_emit(str(rfl)) as opened:
+        opened.read(path)
+    assert error.value.reason == "too_large"
+
+
+def test_wide_chunks_are_read_in_pieces(swath, tmp_path, monkeypatch):
+    values, table, _, _ = swath
+    path = write_swath(tmp_path / "tall.nc", values, *table, chunks=(LINES, 8, 2))
+    monkeypatch.setattr("toolkit.scenes.emit_file.BLOCK_BYTES", 20_000)
+    with opened_emit(str(path)) as file:
+        pieces = list(file.sample_blocks("reflectance", slice(0, LINES), slice(3, 77)))
+        assert [piece.start for piece in pieces[1:]] == [piece.stop for piece in pieces[:-1]]
+        assert (pieces[0].start, pieces[-1].stop) == (3, 77)
+        assert len(pieces) > 1
+    scenes = load_emit([emit_item("g", path)], GEOBOX, bands="all")
+    np.testing.assert_array_equal(scenes.reflectance, expected(values, table))
 
 
 def test_lines_are_read_in_blocks_that_hold_each_wanted_line_once(swath):

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import h5netcdf
 import numpy as np
 import pystac
 import shapely
@@ -17,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from toolkit.catalog.emit import MASK, REFLECTANCE, GranuleFile, granule_file, mask_for
 from toolkit.catalog.items import SIMULATED
+from toolkit.catalog.netcdf import opened_netcdf
 from toolkit.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def _granule(path: Path, file: GranuleFile, files: Mapping[GranuleFile, Path]) -
 
 
 def _read_granule(path: Path, file: GranuleFile, files: Mapping[GranuleFile, Path]) -> pystac.Item:
-    with h5netcdf.File(path, "r") as granule:
+    with opened_netcdf(path) as (_, granule):
         if REFLECTANCE not in granule.variables:
             msg = f"it holds no variable {REFLECTANCE!r}"
             raise ValueError(msg)

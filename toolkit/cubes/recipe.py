@@ -14,6 +14,7 @@ from toolkit.scenes.emit_bands import GOOD_BANDS, band_centre
 from toolkit.scenes.sensors import SENTINEL2_BANDS as SENTINEL2_BANDS  # features name it too
 from toolkit.scenes.sensors import STATISTICS, Statistic
 
+SeriesKind = Literal["median2d", "median1d", "harmonic"]
 Kind = Literal["median2d", "median1d", "harmonic", "emit"]
 Fill = Literal["linear", "periodic", "none"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -88,7 +89,7 @@ class FeatureRecipe:
             "kind": (self.kind == "emit", "'emit' with sensor 'emit'"),
             "bands": (
                 len(self.bands) > 0 and all(band_centre(name) is not None for name in self.bands),
-                "centres in nm, e.g. '864.0'",
+                "centres in nm, e.g. '865.1'",
             ),
             "fill": (self.fill == "none", "'none': a spectrum has no steps"),
             "dilation_m": (self.dilation_m == 0, "0: EMIT's mask has a flag of grown clouds"),

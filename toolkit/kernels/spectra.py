@@ -17,8 +17,8 @@ def median_spectra(stack: npt.NDArray[np.float32], clear: Mask) -> npt.NDArray[n
         clear: bool ``(granule, pixel)``, True where usable.
 
     Returns:
-        float32 ``(pixel, band)``; of two middle values their mean; NaN where nothing is clear, and in
-        bands that are NaN in some clear spectrum.
+        float32 ``(pixel, band)``; of two middle values their mean; values that are NaN do not count; NaN
+        where nothing is clear.
 
     Raises:
         ValueError: the mask does not fit the stack.
@@ -29,6 +29,35 @@ def median_spectra(stack: npt.NDArray[np.float32], clear: Mask) -> npt.NDArray[n
     out = np.empty(stack.shape[1:], np.float32)
     _median(stack, flags(clear), out)
     return out
+
+
+def complete(values: npt.NDArray[np.float32], bands: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Return which spectra have a number in all of some bands.
+
+    Args:
+        values: float32 ``(pixel, band)``.
+        bands: positions of the bands, in ``values``; with none, no spectrum is complete.
+
+    Raises:
+        ValueError: a band is not there.
+    """
+    if bands.size and not (bands.min() >= 0 and bands.max() < values.shape[1]):
+        msg = f"Bands {bands.min()} to {bands.max()} are not in spectra of {values.shape[1]} bands."
+        raise ValueError(msg)
+    out = np.zeros(len(values), np.bool_)
+    if bands.size:
+        _complete(values, bands, out)
+    return out
+
+
+@compiled
+def _complete(values, bands, out):
+    for p in range(out.size):
+        whole = True
+        for b in range(bands.size):
+            value = values[p, bands[b]]
+            whole = whole and value == value
+        out[p] = whole
 
 
 @compiled
@@ -48,17 +77,19 @@ def _median(stack, clear, out):
 
 @compiled
 def _middle(stack, held, n, p, b, values):
-    if n == 0:
-        return np.float32(np.nan)
+    count = 0
     for k in range(n):
         value = stack[held[k], p, b]
         if value != value:
-            return value
-        place = k  # insertion: a season holds a handful of granules
+            continue
+        place = count  # insertion: a season holds a handful of granules
         while place > 0 and values[place - 1] > value:
             values[place] = values[place - 1]
             place -= 1
         values[place] = value
-    if n % 2 == 1:
-        return values[n // 2]
-    return np.float32(0.5) * (values[n // 2 - 1] + values[n // 2])
+        count += 1
+    if count == 0:
+        return np.float32(np.nan)
+    if count % 2 == 1:
+        return values[count // 2]
+    return np.float32(0.5) * (values[count // 2 - 1] + values[count // 2])

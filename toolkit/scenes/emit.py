@@ -18,7 +18,13 @@ from toolkit.errors import BandError, InputError, NoItemsError
 from toolkit.kernels.spectra import median_spectra
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.emit_bands import TOLERANCE_NM, nearest_bands
-from toolkit.scenes.emit_granule import GranuleSpectra, emit_granule, read_bands, read_spectra
+from toolkit.scenes.emit_granule import (
+    GranuleSpectra,
+    cloudiness,
+    emit_granule,
+    read_bands,
+    read_spectra,
+)
 from toolkit.scenes.emit_layout import Bands, Floats
 from toolkit.scenes.granules import Granule, degrees
 from toolkit.scenes.sensors import STATISTICS, Statistic
@@ -56,11 +62,12 @@ def load_emit(
     Args:
         items: normalised items (see :func:`toolkit.catalog.search.search_items`).
         geobox: output grid.
-        bands: ``good`` (those that the granules flag good outside of water vapour), ``all``, or centres in
-            nm, each within 1 nm of a band.
+        bands: ``good`` (outside of water vapour, and flagged good by the first granule that may lie on the
+            grid), ``all``, or centres in nm, each within 1 nm of a band. Bands that a granule flags bad are
+            NaN in what is taken from it, but for ``all``.
         clear: preset of :data:`toolkit.scenes.emit_mask.PRESETS`; granules without a mask count as clear.
         statistic: where several granules are clear, their ``median`` band by band, or the spectrum of the
-            granule with most clear pixels on the grid (``clearest``).
+            one with the fewest clouds as a whole (``clearest``).
 
     Returns:
         Dataset with ``reflectance`` float32 ``(wavelength, y, x)``, NaN = not observed; ``clear`` bool
@@ -70,7 +77,7 @@ def load_emit(
 
     Raises:
         NoItemsError: no item given, or none of them has a pixel on the grid.
-        BandError: a band is not there, or the granules have other bands than the first.
+        BandError: a band is not there.
         InputError: unknown preset or statistic.
         AssetError: a granule cannot be read; names item and file.
     """
@@ -79,10 +86,18 @@ def load_emit(
     if not granules:
         msg = "No EMIT granule is given. Search again with another area or season."
         raise NoItemsError(msg)
-    found = read_bands(granules[0])
+    area = degrees(geobox)
+    near = next((granule for granule in granules if granule.touches(area)), granules[0])
+    found = read_bands(near)
     chosen = _choose(found, bands)
-    centres = found.wavelengths_nm[chosen]
-    spectra = combine(granules, geobox, centres, clear=clear, statistic=statistic)
+    spectra = combine(
+        granules,
+        geobox,
+        found.wavelengths_nm[chosen],
+        clear=clear,
+        statistic=statistic,
+        bad_bands=isinstance(bands, str) and bands == "all",
+    )
     if spectra is None:
         msg = (
             f"None of {len(granules)} EMIT granules (e.g. {granules[0].name}) has a pixel on the grid "
@@ -104,6 +119,7 @@ def combine(
     *,
     clear: str = "default",
     statistic: Statistic = "median",
+    bad_bands: bool = False,
 ) -> Spectra | None:
     """Read granules on a grid and join them to one spectrum per pixel.
 
@@ -113,6 +129,7 @@ def combine(
         wavelengths_nm: centres of the bands wanted.
         clear: clear-sky preset.
         statistic: how several are joined, see :func:`load_emit`.
+        bad_bands: give the numbers of bands that a granule flags bad, too.
 
     Returns:
         Spectra; None if no granule has a pixel there.
@@ -128,13 +145,18 @@ def combine(
     near = [k for k, granule in enumerate(granules) if granule.touches(area)]
     remote = any("://" in uri for k in near for uri in granules[k].files.values())
     read = in_threads(
-        lambda k: read_spectra(granules[k], geobox, wavelengths_nm, clear=clear), near, remote=remote
+        lambda k: read_spectra(granules[k], geobox, wavelengths_nm, clear=clear, bad_bands=bad_bands),
+        near,
+        remote=remote,
     )
     parts = {k: part for k, part in zip(near, read, strict=True) if part is not None}
     if not parts:
         return None
-    join = _median if statistic == "median" else _clearest
-    values, source = join(parts)
+    if statistic == "median":
+        values, source = _median(parts)
+    else:
+        order = sorted(parts, key=lambda k: (cloudiness(granules[k], clear), k)) if len(parts) > 1 else parts
+        values, source = _clearest(parts, order)
     return Spectra(
         values=values,
         observations=np.sum([part.clear for part in parts.values()], axis=0).astype(np.uint8),
@@ -153,9 +175,10 @@ def _median(parts: dict[int, GranuleSpectra]) -> tuple[npt.NDArray[np.float32], 
     return median_spectra(np.stack([part.values for part in parts.values()]), clear), source.astype(np.int16)
 
 
-def _clearest(parts: dict[int, GranuleSpectra]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
-    order = sorted(parts, key=lambda k: (-int(parts[k].clear.sum()), k))
-    values = np.full_like(parts[order[0]].values, np.nan)
+def _clearest(
+    parts: dict[int, GranuleSpectra], order: Iterable[int]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
+    values = np.full_like(next(iter(parts.values())).values, np.nan)
     source = np.full(len(values), -1, np.int16)
     for k in order:
         open_ = (source == -1) & parts[k].clear

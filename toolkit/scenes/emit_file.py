@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import h5netcdf
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from toolkit.catalog.access import LOCAL, Access
+from toolkit.catalog.netcdf import opened_netcdf
 from toolkit.catalog.redaction import redact
-from toolkit.errors import AssetError
+from toolkit.errors import AssetError, CropglobeError
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.ranges import RangeFile
 from toolkit.scenes.stream import RangeStream
@@ -27,6 +26,8 @@ LARGEST_SIDE = 100_000
 """Lines, samples or cells a side; a granule has 1280 to 2560 lines."""
 LARGEST_CHUNK_BYTES = 64 * 2**20
 """A compressed chunk is inflated whole."""
+LARGEST_READ_BYTES = 256 * 2**20
+"""Read at once; the two tables of a granule take 19 MB each, a block of lines 16."""
 FILTERS = frozenset({"shuffle", "gzip", "fletcher32"})
 """HDF5 filters that files may use; others are plug-ins."""
 
@@ -44,10 +45,9 @@ class EmitFile:
     remote: RangeFile | None
     """Where its bytes come from, if not from a disk."""
 
-    @property
-    def attributes(self) -> Mapping[str, Any]:
-        """Global attributes."""
-        return dict(self.netcdf.attrs)
+    def attribute(self, name: str) -> Any:
+        """Return a global attribute, None if there is none."""
+        return self.netcdf.attrs.get(name)
 
     def has(self, path: str) -> bool:
         """Whether a variable is there."""
@@ -65,16 +65,11 @@ class EmitFile:
         """Return a variable that was found harmless.
 
         Raises:
-            AssetError: it is missing, lies in another file, or is built to exhaust memory.
+            AssetError: it is missing, is built to exhaust memory, or needs a plug-in.
         """
-        link = self.hdf.get(path, getlink=True) if path in self.hdf else None
-        if not isinstance(link, h5py.HardLink):
+        found = self.hdf.get(path)
+        if not hasattr(found, "chunks"):
             raise self.failed("layout", f"there is no variable {path!r}")
-        found = self.hdf[path]
-        if not isinstance(found, h5py.Dataset):
-            raise self.failed("layout", f"{path!r} is no variable")
-        if found.external or found.is_virtual:
-            raise self.failed("layout", f"{path!r} refers to other files, which are not read")
         _check_size(self, path, found)
         return found
 
@@ -89,6 +84,10 @@ class EmitFile:
             AssetError: the bytes cannot be read.
         """
         found = self.variable(path)
+        sides = [part.stop - part.start for part in window]
+        size = int(np.prod([*sides, *found.shape[len(window) :]], dtype=float)) * found.dtype.itemsize
+        if size > LARGEST_READ_BYTES:
+            raise self.failed("too_large", f"{path!r} would take {size / 2**20:,.0f} MiB at once")
         if self.remote is not None:
             self.remote.prefetch(_spans(found, window))
         values: npt.NDArray[Any] = found[window] if window else found[...]
@@ -97,22 +96,39 @@ class EmitFile:
         return values
 
     def line_blocks(self, path: str, lines: npt.NDArray[np.int32]) -> Iterator[slice]:
-        """Yield runs of lines that hold all lines wanted and are read in one piece each.
+        """Yield runs of lines that hold all lines wanted, whole chunks where the file has chunks.
 
         Args:
             path: variable whose first dimension is lines.
             lines: lines wanted, ascending.
         """
-        found = self.variable(path)
-        line_bytes = max(1, found.dtype.itemsize * int(np.prod(found.shape[1:])))
-        unit = found.chunks[0] if found.chunks else 1
-        step = max(1, BLOCK_BYTES // line_bytes // unit) * unit
+        unit = (self.variable(path).chunks or (1,))[0]
+        step = max(1, BLOCK_BYTES // self._line_bytes(path) // unit) * unit
         first = 0
         while first < len(lines):
             stop = (int(lines[first]) // unit) * unit + step
             last = int(np.searchsorted(lines, stop))
             yield slice(int(lines[first]), int(lines[last - 1]) + 1)
             first = last
+
+    def sample_blocks(self, path: str, lines: slice, samples: slice) -> Iterator[slice]:
+        """Yield the samples of a run of lines in pieces that fit into memory: chunks may hold many lines.
+
+        Args:
+            path: variable with the dimensions line, sample, band.
+            lines: run of lines.
+            samples: samples wanted.
+        """
+        _, across, _ = self.shape(path)
+        unit = (self.variable(path).chunks or (1, 1))[1]
+        sample_bytes = max(1, (lines.stop - lines.start) * self._line_bytes(path) // max(1, across))
+        step = max(1, 4 * BLOCK_BYTES // sample_bytes // unit) * unit
+        for first in range(samples.start // unit * unit, samples.stop, step):
+            yield slice(max(first, samples.start), min(first + step, samples.stop))
+
+    def _line_bytes(self, path: str) -> int:
+        found = self.variable(path)
+        return max(1, int(found.dtype.itemsize * np.prod(found.shape[1:])))
 
     def counts(self, read: int) -> ReadCounts:
         """Return what reading cost: bytes and requests of a server, or bytes of a disk."""
@@ -144,12 +160,15 @@ def opened_emit(uri: str, access: Access = LOCAL) -> Iterator[EmitFile]:
     if "://" in uri:
         access.guard.check(uri)
         remote = RangeFile(uri, access, ahead=AHEAD_BYTES)
+        remote.size()  # fetches the head now: HDF5 would hold its lock, which all files share, while it waits
     name = redact(uri.partition("?")[0])
     source = uri if remote is None else RangeStream(remote)
     try:
-        with h5py.File(source, "r") as hdf, h5netcdf.File(hdf, "r", phony_dims="access") as netcdf:
+        with opened_netcdf(source) as (hdf, netcdf):
             yield EmitFile(name, netcdf, hdf, remote)
-    except (OSError, RuntimeError, KeyError) as error:
+    except CropglobeError:
+        raise
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:  # as damaged files have it
         if remote is not None and remote.failure is not None:
             raise remote.failure from None
         msg = (
@@ -161,7 +180,7 @@ def opened_emit(uri: str, access: Access = LOCAL) -> Iterator[EmitFile]:
 
 def _check_size(file: EmitFile, path: str, found: Any) -> None:
     """Refuse variables made to exhaust memory, or that need a plug-in."""
-    if found.shape and max(found.shape) > LARGEST_SIDE:
+    if found.shape is None or (found.shape and max(found.shape) > LARGEST_SIDE):
         raise file.failed("too_large", f"{path!r} has the shape {found.shape}")
     if found.chunks is None:
         return

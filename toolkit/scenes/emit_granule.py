@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pystac
 from odc.geo.geobox import GeoBox
 
-from toolkit.catalog.access import access_to
-from toolkit.errors import AssetError
+from toolkit.catalog.access import Access, access_to
+from toolkit.errors import AssetError, BandError
 from toolkit.kernels.glt import FILL
+from toolkit.kernels.spectra import complete
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.emit_file import EmitFile, opened_emit
 from toolkit.scenes.emit_layout import (
@@ -51,10 +54,20 @@ class GranuleSpectra:
 
 
 def emit_granule(item: pystac.Item) -> Granule:
-    """Return what reading needs to know of a normalised EMIT item."""
+    """Return what reading needs to know of a normalised EMIT item.
+
+    Raises:
+        BandError: the item has no reflectance under our name.
+    """
+    if REFLECTANCE not in item.assets:
+        msg = (
+            f"The item {item.id!r} has no asset {REFLECTANCE!r}, but {', '.join(item.assets) or 'none'}. Use "
+            "items as search_items(..., sensor='emit') gives them."
+        )
+        raise BandError(msg)
     box = item.bbox
     plain = box is not None and len(box) == 4 and box[0] <= box[2]  # not across the antimeridian
-    when = item.datetime
+    when, cover = item.datetime, item.properties.get("eo:cloud_cover")
     return Granule(
         name=item.id,
         when=np.datetime64("NaT") if when is None else np.datetime64(when.replace(tzinfo=None), "ns"),
@@ -62,6 +75,7 @@ def emit_granule(item: pystac.Item) -> Granule:
         offset=0,
         bounds=(box[0], box[1], box[2], box[3]) if plain and box is not None else None,
         access=access_to(item),
+        cloud_cover=None if cover is None else float(cover),
     )
 
 
@@ -79,7 +93,12 @@ def read_bands(granule: Granule) -> Bands:
 
 
 def read_spectra(
-    granule: Granule, geobox: GeoBox, wavelengths_nm: Sequence[float] | Floats, *, clear: str = "default"
+    granule: Granule,
+    geobox: GeoBox,
+    wavelengths_nm: Sequence[float] | Floats,
+    *,
+    clear: str = "default",
+    bad_bands: bool = False,
 ) -> GranuleSpectra | None:
     """Read the clear spectra of a granule on a grid.
 
@@ -88,6 +107,7 @@ def read_spectra(
         geobox: output grid.
         wavelengths_nm: centres of the bands wanted.
         clear: preset of :data:`toolkit.scenes.emit_mask.PRESETS`; without a mask file all is clear.
+        bad_bands: give the numbers of bands, too, that this granule flags bad; else they are NaN.
 
     Returns:
         Spectra, or None if the granule has no pixel there.
@@ -110,7 +130,12 @@ def read_spectra(
             counts = file.counts(read) + masked
     except AssetError as error:
         raise (error if error.item else error.of(granule.name, REFLECTANCE)) from None
-    sky[wanted] = np.isfinite(values[wanted]).any(axis=1)
+    good = found.good[bands]
+    if not bad_bands:
+        values[:, ~good] = np.nan
+    # A spectrum with a hole in a good band is none.
+    sky &= complete(values, np.flatnonzero(good))
+    values[wanted[~sky[wanted]]] = np.nan
     return GranuleSpectra(
         values=values, clear=sky, seen=lines >= 0, lines=lines, samples=samples, counts=counts
     )
@@ -126,10 +151,7 @@ def _clear_sky(
     try:
         with opened_emit(granule.files[MASK], granule.access) as mask:
             _check_pair(file, mask)
-            names = [
-                name.decode() if isinstance(name, bytes) else str(name)
-                for name in mask.read("sensor_band_parameters/mask_bands").tolist()
-            ]
+            names = _layer_names(mask)
             flags = flag_positions(names, preset)
             if not flags:
                 raise mask.failed("layout", f"it has no cloud flag, its layers are {', '.join(names)}")
@@ -142,13 +164,69 @@ def _clear_sky(
         raise error.of(granule.name, MASK) from None
 
 
+def cloudiness(granule: Granule, preset: str) -> float:
+    """Return the share of a granule's pixels that are not clear, 0 to 1, wherever they lie.
+
+    It is the same for every tile of a map: as the catalog tells, else counted in the whole mask. Granules
+    with neither count as cloudier than all others.
+
+    Args:
+        granule: from :func:`emit_granule`.
+        preset: clear-sky preset.
+
+    Raises:
+        AssetError: the mask cannot be read; names item and file.
+    """
+    if granule.cloud_cover is not None:
+        return granule.cloud_cover / 100
+    if MASK not in granule.files:
+        return 2.0
+    return _cloudiness(granule.name, granule.files[MASK], granule.access, preset)
+
+
+@lru_cache(maxsize=256)
+def _cloudiness(name: str, uri: str, access: Access, preset: str) -> float:
+    try:
+        with opened_emit(uri, access) as mask:
+            flags = np.asarray(flag_positions(_layer_names(mask), preset), np.intp)
+            lines, samples, _ = mask.shape(MASK)
+            clear = 0
+            for block in mask.line_blocks(MASK, np.arange(lines, dtype=np.int32)):
+                layers = mask.read(MASK, block)[..., flags]
+                clear += int(clear_from_flags(layers.reshape(-1, len(flags))).sum())
+            return 1 - clear / max(1, lines * samples)
+    except AssetError as error:
+        raise error.of(name, MASK) from None
+
+
+def _layer_names(mask: EmitFile) -> list[str]:
+    """Names of a mask's layers."""
+    path = "sensor_band_parameters/mask_bands"
+    layers = mask.shape(MASK)
+    if len(layers) != 3 or mask.shape(path) != layers[2:]:
+        raise mask.failed("layout", f"'mask' has shape {layers}, its layers' names {mask.shape(path)}")
+    names = [name.decode() if isinstance(name, bytes) else name for name in mask.read(path).tolist()]
+    if not all(isinstance(name, str) for name in names):
+        raise mask.failed("layout", f"the names of its layers are no text: {names[:8]}")
+    return names
+
+
 def _check_pair(file: EmitFile, mask: EmitFile) -> None:
     """Raise unless a mask belongs to the reflectance: the same swath, sensed at the same time."""
     ours, theirs = file.shape(REFLECTANCE)[:2], mask.shape(MASK)[:2]
-    starts = [str(one.attributes.get("time_coverage_start", "")) for one in (file, mask)]
-    if ours != theirs or (all(starts) and starts[0] != starts[1]):
+    starts = [_second(one) for one in (file, mask)]
+    if ours != theirs or (None not in starts and starts[0] != starts[1]):
         raise mask.failed(
             "mask_mismatch",
             f"it belongs to another granule: {theirs} pixels from {starts[1]}, the reflectance has {ours} "
             f"from {starts[0]}",
         )
+
+
+def _second(file: EmitFile) -> datetime | None:
+    """When sensing began, to the second; None if the file does not tell in a way we read."""
+    try:
+        told = datetime.fromisoformat(str(file.attribute("time_coverage_start")))
+    except ValueError:
+        return None
+    return (told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)).replace(microsecond=0)

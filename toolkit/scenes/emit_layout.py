@@ -15,6 +15,8 @@ from toolkit.scenes.emit_file import EmitFile
 from toolkit.scenes.emit_place import Lattice, Positions, pixel_centres
 
 REFLECTANCE = "reflectance"
+MOST_BANDS = 4096
+"""A file with more is none of EMIT's, which has 285."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -32,15 +34,19 @@ class Bands:
 
 def bands_of(file: EmitFile) -> Bands:
     """Return the bands of an open file."""
-    group = "sensor_band_parameters"
-    centres = np.asarray(file.read(f"{group}/wavelengths"), np.float64)
-    flagged = np.asarray(file.read(f"{group}/good_wavelengths")) == 1
-    return Bands(
-        wavelengths_nm=centres,
-        fwhm_nm=np.asarray(file.read(f"{group}/fwhm"), np.float64),
-        # Some granules call every band good: the wavelength decides, too.
-        good=flagged & in_usable_range(centres),
-    )
+    names = ("wavelengths", "fwhm", "good_wavelengths")
+    count = file.shape(REFLECTANCE)[-1 if is_swath(file) else 0]
+    centres, widths, flags = (_band_numbers(file, f"sensor_band_parameters/{name}", count) for name in names)
+    # Some granules call every band good: the wavelength decides, too.
+    return Bands(wavelengths_nm=centres, fwhm_nm=widths, good=(flags == 1) & in_usable_range(centres))
+
+
+def _band_numbers(file: EmitFile, path: str, count: int) -> Floats:
+    """Read a number for each band."""
+    shape, kind = file.shape(path), file.variable(path).dtype.kind
+    if shape != (count,) or count > MOST_BANDS or kind not in "iuf":
+        raise file.failed("layout", f"{path!r} has shape {shape} and type {kind!r} for {count} bands")
+    return np.asarray(file.read(path), np.float64)
 
 
 def band_positions(file: EmitFile, found: Bands, wanted_nm: Floats) -> npt.NDArray[np.intp]:
@@ -76,7 +82,7 @@ def lattice_of(file: EmitFile) -> Lattice:
         AssetError: its geotransform is missing or rotated.
     """
     if is_swath(file):
-        numbers, shape = file.attributes.get("geotransform"), file.shape("location/glt_x")
+        numbers, shape = file.attribute("geotransform"), file.shape("location/glt_x")
         if len(shape) != 2 or shape != file.shape("location/glt_y"):
             raise file.failed("layout", "its lookup tables differ in shape")
     else:
@@ -111,12 +117,11 @@ def source_pixels(file: EmitFile, geobox: GeoBox) -> tuple[Positions, Positions]
     top, left = int(rows[inside].min()), int(columns[inside].min())
     window = (slice(top, int(rows.max()) + 1), slice(left, int(columns.max()) + 1))
     # Read as they lie; holes are 0, -9999 or, in copies that xarray made, NaN.
-    tables = [
-        np.nan_to_num(file.read(f"location/glt_{axis}", *window), nan=0).astype(np.int32) for axis in "xy"
-    ]
+    raw = [np.nan_to_num(file.read(f"location/glt_{axis}", *window), nan=0) for axis in "xy"]
     size = file.shape(REFLECTANCE)
-    if tables[0].max() > size[1] or tables[1].max() > size[0]:
+    if raw[0].max() > size[1] or raw[1].max() > size[0]:
         raise file.failed("damaged", "its lookup table points beyond the swath")
+    tables = [np.maximum(table, 0).astype(np.int32) for table in raw]
     shift = (np.where(inside, rows - top, -1), np.where(inside, columns - left, -1))
     return swath_pixels(*tables, *(positions.astype(np.int32) for positions in shift))
 
@@ -139,10 +144,14 @@ def gather(
     ordered, read = lines[wanted], 0
     for block in file.line_blocks(path, np.unique(ordered)):
         here = wanted[np.searchsorted(ordered, block.start) : np.searchsorted(ordered, block.stop)]
-        left, right = int(samples[here].min()), int(samples[here].max()) + 1
-        values = np.asarray(file.read(path, block, slice(left, right)), np.float32)
-        gather_spectra(values, lines[here] - block.start, samples[here] - left, bands, here, out)
-        read += values.nbytes
+        across = slice(int(samples[here].min()), int(samples[here].max()) + 1)
+        for part in file.sample_blocks(path, block, across):
+            inside = here[(part.start <= samples[here]) & (samples[here] < part.stop)]
+            if inside.size:
+                values = np.asarray(file.read(path, block, part), np.float32)
+                rows, columns = lines[inside] - block.start, samples[inside] - part.start
+                gather_spectra(values, rows, columns, bands, inside, out)
+                read += values.nbytes
     return read
 
 

@@ -41,6 +41,8 @@ class Granule:
     """West, south, east, north in degrees, if known."""
     access: Access = LOCAL
     """How its files are read."""
+    cloud_cover: float | None = None
+    """Of the whole item, percent, if the catalog tells; looked at for EMIT only."""
 
     def touches(self, area: tuple[float, float, float, float] | None) -> bool:
         """Whether the granule may have pixels in an area given in degrees."""

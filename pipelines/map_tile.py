@@ -1,0 +1,139 @@
+"""One tile of a map on a worker: features of each sensor, their classes, the layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pipelines.tile_features import FrozenItems, features_of_tile
+from toolkit.area.aoi import AOI
+from toolkit.area.grid import Tile, inside
+from toolkit.area.season import Season
+from toolkit.cubes.composite import observation_layers
+from toolkit.errors import ModelError
+from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
+from toolkit.learn.combine import combine_sensors
+from toolkit.learn.predict import class_probabilities, label
+from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside
+from toolkit.maps.tiles import Stopwatch, TileReport, write_tile
+from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.failures import FailedItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorJob:
+    """What a worker needs of one sensor."""
+
+    items: FrozenItems
+    """Items of the run."""
+    n_items: int
+    """How many."""
+    model: Path
+    """Folder of the checkpoint."""
+    model_hash: str
+    """Content hash of the checkpoint, so that a worker never uses an older one it still holds."""
+    season: Season
+    """Days of the features."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileJob:
+    """What a worker needs beside the tile; small, as it travels with every task."""
+
+    sensors: tuple[SensorJob, ...]
+    """Sensors of the map."""
+    aoi: AOI
+    """Area of interest."""
+    folder: Path
+    """Where tiles are stored."""
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers of the map; with several sensors one more says which of them a class comes from."""
+        return (*LAYERS, SENSOR_LAYER) if len(self.sensors) > 1 else LAYERS
+
+
+def make_tile(tile: Tile, job: TileJob) -> TileReport:
+    """Make and store one tile: read, composite, predict (runs on a worker)."""
+    watch = Stopwatch()
+    within = inside(job.aoi, tile.geobox)
+    if not within.any():
+        write_tile(outside(within.shape, job.layers), job.folder, tile, job.layers)
+        return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
+    told = [_ask_sensor(tile, one, within, watch) for one in job.sensors]  # features live in there alone
+    labels = assemble(
+        label_of({one.sensor: one.probabilities for one in told}),
+        observed_by_all([one.seen for one in told]),
+        within,
+        job.layers,
+    )
+    write_tile(labels, job.folder, tile, job.layers)
+    watch.lap("write")
+    return TileReport(
+        name=tile.name,
+        seconds=watch.seconds,
+        mapped=int((labels.crop > 0).sum()),
+        reads=sum((one.reads for one in told), ReadCounts()),
+        failed=tuple(item for one in told for item in one.failed),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one sensor tells of a tile."""
+
+    sensor: str
+    """Name of the sensor."""
+    probabilities: xr.Dataset
+    """As :func:`toolkit.learn.predict.class_probabilities` gives them."""
+    seen: xr.Dataset
+    """Observations and longest gap."""
+    reads: ReadCounts
+    """What was read."""
+    failed: tuple[FailedItem, ...]
+    """Scenes left out."""
+
+
+def _ask_sensor(tile: Tile, one: SensorJob, within: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
+    """Read, composite and predict what one sensor sees of a tile."""
+    checkpoint = _checkpoint(one.model, one.model_hash)
+    made = features_of_tile(tile, one.items, checkpoint.recipe, one.season)
+    made.features.to_numpy()[~within] = np.nan  # in place: features are the largest thing in memory
+    watch.lap("read and composite")
+    probabilities = class_probabilities(made.features, checkpoint)
+    watch.lap("predict")
+    return Told(
+        sensor=checkpoint.recipe.sensor,
+        probabilities=probabilities,
+        seen=observation_layers(made.features.step_observations),
+        reads=made.reads,
+        failed=made.failed,
+    )
+
+
+def label_of(parts: dict[str, xr.Dataset]) -> xr.Dataset:
+    """Return the layers of a map from what the sensors say, the sensor of each pixel among them."""
+    joined = combine_sensors(parts)
+    return label(joined).assign(sensor=joined["sensor"])
+
+
+def observed_by_all(seen: list[xr.Dataset]) -> xr.Dataset:
+    """Return the clear dates of all sensors together; gaps are those of the first, which sees a season."""
+    total = sum(part["observations"].to_numpy().astype(np.uint16) for part in seen)
+    observations = np.minimum(total, 255).astype(np.uint8)
+    return seen[0].assign(observations=seen[0]["observations"].copy(data=observations))
+
+
+@lru_cache(maxsize=2)
+def _checkpoint(model: Path, model_hash: str) -> Checkpoint:
+    """Model of a sensor, read once per worker and run."""
+    checkpoint = read_checkpoint(model)
+    if checkpoint.content_hash != model_hash:
+        msg = f"The model {str(model)!r} changed during the run. Run again."
+        raise ModelError(msg)
+    return checkpoint
