@@ -1,4 +1,4 @@
-"""EMIT stage: granules without a mask, and versions that a model was not trained on, are told."""
+"""EMIT stage: granules without a mask, and versions that a model does not know, are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map is made of, sensor by sensor: model, season, scenes, and what was settled of them."""
+"""What a map is made of, sensor by sensor: model, season, scenes, and what was settled."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 
@@ -11,7 +12,17 @@ from pipelines import crop_map, samples, simulate, train
 from pipelines.config import MapRequest, SamplesRequest, SimulateRequest, TrainRequest
 from tests.pipelines.test_bad_input import check_nothing_half_written, fails
 from tests.pipelines.test_demo import SAMPLE
-from toolkit.errors import AssetError, MissingMaskWarning, NothingMappedWarning
+from tests.servers.ranges import serve
+from toolkit.area.aoi import read_aoi
+from toolkit.area.season import season
+from toolkit.catalog.search import search_items
+from toolkit.errors import (
+    AssetError,
+    MissingMaskWarning,
+    NothingMappedWarning,
+    ProductVersionWarning,
+    SensorMissingWarning,
+)
 from toolkit.learn.checkpoint import read_checkpoint
 from toolkit.legend import Source, Status
 
@@ -282,3 +293,86 @@ def test_models_of_the_wrong_sensor_or_none_are_named(place, tmp_path, capfd):
 def test_a_network_over_time_is_not_trained_on_spectra(place, tmp_path, capfd):
     arguments = ["train", "--samples", str(place / "samples" / "samples.zarr"), "--network", "cropnet2d"]
     fails([*arguments, "--out", str(tmp_path / "model")], capfd, code=8, saying="a spectrum has none")
+
+
+def test_both_go_on_with_one_sensor_if_the_other_finds_nothing(place, tmp_path, client):
+    lonely = tmp_path / "june"
+    lonely.mkdir()
+    for path in (place / "granules").glob("*_202306*"):
+        shutil.copy(path, lonely)
+    config = request(place, tmp_path / "map", sensor="both", emit_catalog=str(lonely), resolution=20)
+    with pytest.warns(SensorMissingWarning, match="made of sentinel-2 alone: .*outside_season"):
+        result = crop_map.run(config, client, progress=False)
+    assert "sensor" not in result.files
+    assert list(json.loads((result.folder / "run.json").read_text())["sensors"]) == ["sentinel-2"]
+
+
+def test_layers_of_an_earlier_map_do_not_stay_beside_a_new_one(place, tmp_path, client):
+    config = request(place, tmp_path / "map", sensor="both", resolution=20)
+    crop_map.run(config, client, progress=False)
+    assert (config.out / "sensor.tif").exists()
+    crop_map.run(config.model_copy(update={"sensor": "emit"}), client, progress=False)
+    left = {path.name for path in config.out.iterdir()}
+    assert not left & {"sensor.tif", "sensor.tif.aux.xml", "items.json", "offset_checks.json"}
+    assert {"crop_map.tif", "emit_items.json"} <= left
+
+
+def test_what_is_meant_for_sentinel_2_does_not_reach_emit(place, tmp_path):
+    config = request(
+        place, tmp_path / "map", items=tmp_path / "s2.json", collection="sentinel-2-c1-l2a", first_step=24
+    )
+    own = config.of_sensor("emit")
+    assert (own.items, own.collection, own.first_step) == (None, None, None)
+    assert own.catalog == str(place / "granules")
+    assert own.model == place / "model_emit"
+    plain = request(place, tmp_path / "map", emit_catalog=None, emit_model=None, catalog="somewhere")
+    assert plain.of_sensor("emit") == plain
+    assert config.model_copy(update={"sensor": "both"}).of_sensor("sentinel-2").items == tmp_path / "s2.json"
+
+
+def test_emit_has_no_offset(place, tmp_path, capfd):
+    fails(
+        command(place, tmp_path / "map", offset=-0.1),
+        capfd,
+        code=4,
+        saying=["offset of -0.1", "EMIT's reflectance has none"],
+    )
+
+
+def test_a_model_of_another_version_of_the_product_is_told(place, granules, tmp_path, client):
+    for path in granules.glob("*_001_*.nc"):
+        parts = path.name.split("_")
+        mask = "003" if parts[2] == "MASK" else "002"
+        path.rename(path.with_name("_".join([*parts[:3], mask, parts[4]]) + ".nc"))
+    with pytest.warns(
+        ProductVersionWarning, match="trained on EMIT version 001, the granules are of version 002"
+    ):
+        result = crop_map.run(
+            request(place, tmp_path / "map", emit_catalog=str(granules)), client, progress=False
+        )
+    items = json.loads((result.folder / "run.json").read_text())["sensors"]["emit"]["items"]
+    assert {(item["emit:product_version"], item["emit:mask_version"]) for item in items} == {("002", "003")}
+
+
+def test_granules_of_a_catalog_on_a_server_that_the_user_named_are_mapped(place, tmp_path, client):
+    folder = shutil.copytree(place / "granules", tmp_path / "served")
+    found = search_items(
+        str(folder), read_aoi(folder / "aoi.geojson"), season(2023, hemisphere="north"), sensor="emit"
+    )
+    with serve(folder) as server:
+        features = []
+        for item in found:
+            copy = item.full_copy()
+            copy.assets = {}
+            for asset in item.assets.values():
+                name = asset.href.rpartition("/")[2]
+                copy.add_asset(f"001/{name}", pystac.Asset(f"{server.url}/{name}"))
+            features.append(copy.to_dict(include_self_link=False))
+        collection = {"type": "FeatureCollection", "features": features}
+        (folder / "catalog.json").write_text(json.dumps(collection))
+        config = request(place, tmp_path / "map", emit_catalog=f"{server.url}/catalog.json")
+        remote = layers_of(crop_map.run(config, client, progress=False))
+        assert sum(request.path.endswith(".nc") for request in server.log) > 0
+    local = layers_of(crop_map.run(request(place, tmp_path / "local"), client, progress=False))
+    for name, layer in local.items():
+        np.testing.assert_array_equal(remote[name], layer)
