@@ -33,6 +33,13 @@ def test_one_wrong_item_or_all_of_them_are_never_taken_for_something_else(kind):
     assert wrongly(part(kind, ASKED)) == 0
 
 
+@pytest.mark.parametrize(("kind", "seed"), [("vegetation", 24), ("mixed", 63), ("mixed", 97)])
+def test_growth_under_haze_and_clipped_vegetation_do_not_mislead(kind, seed):
+    """Place 24 grows darker by 0.06 to 0.08 in all bands; on 63 and 97 a fifth of it is clipped."""
+    asked = {key: row for key, row in confusion(kind, [seed]).items() if key[0] in ASKED}
+    assert wrongly(asked) == 0
+
+
 @pytest.mark.parametrize("kind", ["vegetation", "soil", "water", "snow", "mixed"])
 def test_a_series_half_wrong_or_a_single_item_is_hardly_ever_taken_for_something_else(kind):
     others = part(kind, SCOPES[2:])
@@ -94,7 +101,7 @@ def outcomes(flanders, states):
 def test_every_item_of_the_real_series_is_told_right_or_not_at_all(flanders, state):
     found = outcomes(flanders, [state] * 72)
     assert {outcome for outcome, _ in found} <= {outcome_of(0.0, state), "cannot tell"}
-    assert sum(outcome == truth for outcome, truth in found) >= 25  # of 31 with clear land
+    assert sum(outcome == truth for outcome, truth in found) >= 39  # 31 have clear land over most of it
 
 
 @pytest.mark.parametrize("state", [1, -1])

@@ -36,7 +36,8 @@ Outcome = Literal["fine", "missing", "doubled", "cannot tell"]
 MAX_AGAINST = 0.1
 """Share of a group's speaking items that may contradict its offset; they themselves stay undecided."""
 SURE_MEETING = 0.02
-"""Standard error of a soil line's meeting below which one date speaks for itself, reflectance."""
+"""Standard error of a soil line's meeting below which one date speaks for itself, or against its group,
+reflectance. In Flanders a date that is 0.087 from the rest has an error of 0.026."""
 SOIL_LIMITS = {
     1: (-0.07, 0.02, 0.035, 0.13),
     3: (-0.05, -0.025, 0.05, 0.075),
@@ -47,9 +48,9 @@ lower quartile of where their lines of blue against SWIR meet the diagonal. In s
 offset one date lies in -0.045 to 0.101, the quartile of three in -0.041 to 0.066, that of six in -0.037 to
 0.046; where an offset was taken twice the dark end is cut off, and it lies down to 0.02 lower."""
 MIN_DATES = 4
-"""Dates of soil with which the odd ones of a group are looked for."""
+"""Dates of sure soil lines with which the odd ones of a group are looked for."""
 MAX_ODD = 0.045
-"""How far a date's crossing may be from the median of its group, reflectance: less than half a step."""
+"""How far a date's meeting may be from the median of its group, reflectance: less than half a step."""
 MAX_ODD_SHARE = 0.25
 """With a larger share of odd dates the group is no group."""
 ALLOWED = (0.0, OFFSET)
@@ -124,7 +125,7 @@ def check_offsets(numbers: Numbers, scl: Classes, offsets: Sequence[float]) -> l
     ]
     groups = group_items(len(scl), [*differences, *soil_links(blocks)])
     findings: dict[int, _Finding] = {}
-    for group in chain.from_iterable(_split_soils(group, meetings) for group in groups):
+    for group in chain.from_iterable(_split_soils(group, sure) for group in groups):
         findings |= _findings(group, excluded, meetings)
     _add_soil_sums(findings, blocks, excluded)
     return [
@@ -197,9 +198,9 @@ def _group_state(
     return None, "more than one offset fits the pixels"
 
 
-def _split_soils(group: Group, crossings: Mapping[int, float]) -> list[Group]:
-    """Take the items out of a group whose soil does not fit the rest; all of them if many do not."""
-    at = {item: crossings[item] - more * STEP for item, more in group.steps.items() if item in crossings}
+def _split_soils(group: Group, sure: Mapping[int, float]) -> list[Group]:
+    """Take the items out of a group whose soil surely does not fit the rest; all of them if many do not."""
+    at = {item: sure[item] - more * STEP for item, more in group.steps.items() if item in sure}
     if len(at) < MIN_DATES:
         return [group]
     middle = float(np.median(list(at.values())))
