@@ -119,6 +119,8 @@ def work(path: Path, metres: float, rounds: int) -> Reading:
     read, peak = _bytes_read() - read_before, _resident("VmHWM") - before
     del spectra
     first, last = _lines(granule, bands)
+    with h5py.File(path) as file:
+        line_bytes = 4 * int(np.prod(file["reflectance"].shape[1:]))
     ours, plain = [], []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -133,7 +135,7 @@ def work(path: Path, metres: float, rounds: int) -> Reading:
         output=output,
         peak=peak,
         read=read,
-        needed=(last - first + 1) * SAMPLES * BANDS * 4,
+        needed=(last - first + 1) * line_bytes,
         ours_s=ours,
         plain_s=plain,
         mapped=mapped,
