@@ -129,7 +129,7 @@ def test_real_scenes_become_a_map_judged_on_other_fields(flanders, samples, tmp_
     assert accuracy.n == len(test)
     record = json.loads((tmp_path / "map" / "run.json").read_text())
     assert record["attribution"] == "Contains modified Copernicus Sentinel data 2019"
-    assert len(record["items"]) == 32
+    assert len(record["sensors"]["sentinel-2"]["items"]) == 32
     with rasterio.open(tmp_path / "map" / "crop_map.tif") as file:
         assert file.crs.to_epsg() == 32631
         assert file.tags()["TIFFTAG_COPYRIGHT"] == record["attribution"]
