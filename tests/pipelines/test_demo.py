@@ -25,12 +25,14 @@ SAMPLE = Path(__file__).resolve().parents[2] / "sample_aoi"
 def small_sample(tmp_path_factory):
     """The sample's model and run, on a landscape of 64 x 64 pixels that the model never saw."""
     folder = tmp_path_factory.mktemp("sample")
-    shutil.copytree(SAMPLE / "model", folder / "model")
+    for model in ("model", "model_emit"):
+        shutil.copytree(SAMPLE / model, folder / model)
     run = yaml.safe_load((SAMPLE / "run.yaml").read_text())
     run |= {"aoi": "scenes/aoi.geojson", "fields": "scenes/fields.geojson", "tile_size": 32}
     (folder / "run.yaml").write_text(yaml.safe_dump(run))
-    scenes = yaml.safe_load((SAMPLE / "scenes.yaml").read_text())
-    (folder / "scenes.yaml").write_text(yaml.safe_dump(scenes | {"seed": 11, "size": 64, "area_share": 0.6}))
+    for name in ("scenes.yaml", "granules.yaml"):
+        scenes = yaml.safe_load((SAMPLE / name).read_text())
+        (folder / name).write_text(yaml.safe_dump(scenes | {"seed": 11, "size": 64, "area_share": 0.6}))
     return folder
 
 
@@ -75,6 +77,28 @@ def test_the_model_says_that_it_is_simulated():
     assert checkpoint.network == "cropnet2d"
     assert checkpoint.recipe.shape == (10, 43)
     assert checkpoint.metrics["n_unmapped"] == 0
+
+
+def test_the_model_of_emit_is_of_one_spectrum_and_says_that_it_is_simulated():
+    checkpoint = read_checkpoint(SAMPLE / "model_emit")
+    assert checkpoint.simulated
+    assert checkpoint.network == "cropnet1d"
+    assert checkpoint.recipe.shape == (244, 1)
+    assert checkpoint.metrics["macro_f1"] > 0.7
+    assert checkpoint.metrics["fields"]["validation"] > 200
+    card = (SAMPLE / "model_emit" / "card.json").read_text()
+    assert '"catalog": "/' not in card  # of the machine it was trained on
+
+
+def test_demo_maps_with_emit_from_the_same_run_file(small_sample):
+    main(["simulate", str(small_sample / "scenes.yaml")])  # outlines of area and fields
+    result = demo.run(sample=small_sample, sensor="emit", progress=False)
+    assert result.folder == small_sample / "result_emit"
+    assert result.accuracy.n > 20  # pixels of 60 m within eleven fields: too few to judge a model by
+    assert sum(result.areas.values()) > 5
+    assert result.inputs[0].sensor == "emit"
+    with rasterio.open(result.files["crop"]) as file:
+        assert file.res == (60, 60)
 
 
 def test_demo_maps_fields_it_has_never_seen(result):
