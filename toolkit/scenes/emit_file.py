@@ -22,6 +22,8 @@ BLOCK_BYTES = 16 * 2**20
 """Bytes of a swath held at a time: eleven lines of 1242 x 285 float32."""
 AHEAD_BYTES = 262_144
 """Bytes of a remote file fetched at a time for its structure, which lies scattered over the first ones."""
+FETCH_TOGETHER = 8
+"""Ranges of a remote file fetched at a time: lines of a swath lie apart, some 280 of them in 10 km."""
 LARGEST_SIDE = 100_000
 """Lines, samples or cells a side; a granule has 1280 to 2560 lines."""
 LARGEST_CHUNK_BYTES = 64 * 2**20
@@ -89,7 +91,7 @@ class EmitFile:
         if size > LARGEST_READ_BYTES:
             raise self.failed("too_large", f"{path!r} would take {size / 2**20:,.0f} MiB at once")
         if self.remote is not None:
-            self.remote.prefetch(_spans(found, window))
+            self.remote.prefetch(_spans(found, window), together=FETCH_TOGETHER)
         values: npt.NDArray[Any] = found[window] if window else found[...]
         if self.remote is not None and self.remote.failure is not None:
             raise self.remote.failure  # HDF5 went on without bytes it did not get

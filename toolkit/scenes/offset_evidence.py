@@ -48,8 +48,8 @@ SOIL_NOT_ADDED_BELOW = 0.1
 MOSTLY_CLIPPED = 0.5
 """More than half of the dark pixels at 0 or 1: subtracted twice. Flanders: at most 0.02."""
 CLIPPED_VEGETATION = 0.7
-"""The same for vegetation, whose red an overcorrected haze alone clips: 0.50 of it in a simulated scene of June
-with nothing taken from it. Taken twice, all but thin vegetation is clipped."""
+"""The same for vegetation, whose red an overcorrected haze alone clips: 0.50 of it in a simulated scene of
+June with nothing taken from it. Taken twice, all but thin vegetation is clipped."""
 PARTLY_CLIPPED = 0.2
 """Share of water at 0 or 1 in blue that is enough where most of it is in SWIR too: mud lifts the blue of the
 rest. Of 1,111 simulated items with water and no offset one has most SWIR at 0, and none of its blue."""

@@ -28,8 +28,6 @@ AHEAD_BYTES = 16_384
 """Least read elsewhere, where GDAL asks for a few bytes."""
 JOIN_BYTES = 262_144
 """Ranges nearer than this are one request: at 50 ms and 10 MB/s a request costs as much as 500 KB."""
-FETCH_THREADS = 8
-"""Ranges of one file fetched at a time: lines of a swath lie apart, some 280 of them in 10 km."""
 SLOWEST_BYTES_PER_S = 1_000
 """A connection slower than this, over as long as its longest silence, is given up."""
 LONGEST_S = 300.0
@@ -103,11 +101,12 @@ class RangeFile:
             self.failure = self.failure or error
             return b""
 
-    def prefetch(self, spans: Iterable[tuple[int, int]]) -> None:
+    def prefetch(self, spans: Iterable[tuple[int, int]], *, together: int = 1) -> None:
         """Fetch ranges that will be read next, near ones in one request; earlier ones are dropped.
 
         Args:
             spans: first byte and byte after the last of each.
+            together: ranges fetched at a time; more than one where a file has many and few files are read.
 
         Raises:
             AssetError: they cannot be read; ``reason`` is a key of :data:`ADVICE`.
@@ -119,10 +118,10 @@ class RangeFile:
             for start, stop in _joined(spans)
             if self._part(start, min(stop, total)) is None
         ]
-        if len(missing) < 2:
+        if together == 1 or len(missing) == 1:
             self._parts |= {start: self._fetch(start, stop) for start, stop in missing}
             return
-        with ThreadPoolExecutor(min(FETCH_THREADS, len(missing))) as pool:
+        with ThreadPoolExecutor(max(1, min(together, len(missing)))) as pool:
             parts = pool.map(lambda span: self._fetch(*span), missing)
             self._parts |= {start: part for (start, _), part in zip(missing, parts, strict=True)}
 
