@@ -101,6 +101,20 @@ def test_a_remote_granule_that_is_not_there_is_named(tmp_path):
         load_emit([remote_item(server.url, rfl="gone.nc")], GEOBOX)
 
 
+@pytest.mark.parametrize("kept", [0.5, 0.0], ids=["cut off", "no NetCDF"])
+def test_a_damaged_remote_granule_is_named_without_the_error_of_hdf5(swath, tmp_path, kept):
+    *_, rfl, _ = swath
+    content = rfl.read_bytes()
+    rfl.write_bytes(content[: int(len(content) * kept)] or b"no NetCDF" * 5000)
+    with serve(tmp_path) as server, pytest.raises(AssetError, match=r"rfl\.nc' could not be read") as error:
+        load_emit([remote_item(server.url, rfl="rfl.nc")], GEOBOX)
+    assert error.value.reason == "damaged"
+    reasons = [error.value]
+    while reasons[-1] is not None:
+        reasons.append(reasons[-1].__cause__ or reasons[-1].__context__)
+    assert not any(isinstance(reason, OSError) for reason in reasons)
+
+
 def test_a_private_host_that_nobody_named_is_not_asked(tmp_path, swath):
     with serve(tmp_path) as server:
         item = emit_item("g", f"{server.url}/rfl.nc")

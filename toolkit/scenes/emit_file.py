@@ -163,6 +163,8 @@ def opened_emit(uri: str, access: Access = LOCAL) -> Iterator[EmitFile]:
         access.guard.check(uri)
         remote = RangeFile(uri, access, ahead=AHEAD_BYTES)
         remote.size()  # fetches the head now: HDF5 would hold its lock, which all files share, while it waits
+        if remote.failure is not None:
+            raise remote.failure
     name = redact(uri.partition("?")[0])
     source = uri if remote is None else RangeStream(remote)
     try:
@@ -171,13 +173,17 @@ def opened_emit(uri: str, access: Access = LOCAL) -> Iterator[EmitFile]:
     except CropglobeError:
         raise
     except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:  # as damaged files have it
-        if remote is not None and remote.failure is not None:
-            raise remote.failure from None
-        msg = (
-            f"{name!r} could not be read ({redact(str(error))}). It is cut off, damaged or no NetCDF-4 file: "
-            "download it again."
-        )
-        raise AssetError(msg, reason="damaged") from error
+        text = redact(str(error))
+    else:
+        return
+    # Raised here, without its cause: kept in a traceback, what HDF5 holds of a file object outlives Python
+    # and ends the process with a segmentation fault (seen with h5py 3.16).
+    if remote is not None and remote.failure is not None:
+        raise remote.failure
+    msg = (
+        f"{name!r} could not be read ({text}). It is cut off, damaged or no NetCDF-4 file: download it again."
+    )
+    raise AssetError(msg, reason="damaged")
 
 
 def _check_size(file: EmitFile, path: str, found: Any) -> None:
