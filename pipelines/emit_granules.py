@@ -24,6 +24,13 @@ MADE_FROM = "product_versions"
 """Provenance of samples: versions of EMIT's reflectance among them."""
 
 
+def refuse_offset(config: EmitRequest) -> None:
+    """Raise InputError if an offset is given for a run of EMIT alone, whose reflectance has none."""
+    if config.offset is not None:
+        msg = f"An offset of {config.offset} is given, but EMIT's reflectance has none. Drop --offset."
+        raise InputError(msg)
+
+
 def settle_masks(found: FoundScenes, config: EmitRequest) -> list[str]:
     """Return the granules of the season without a mask, whose pixels all count as clear.
 
@@ -32,11 +39,8 @@ def settle_masks(found: FoundScenes, config: EmitRequest) -> list[str]:
         config: says whether to go on.
 
     Raises:
-        InputError: there are some, and the run is to stop then; or an offset is given, which EMIT has not.
+        InputError: there are some, and the run is to stop then.
     """
-    if config.offset is not None and getattr(config, "sensor", "emit") == "emit":
-        msg = f"An offset of {config.offset} is given, but EMIT's reflectance has none. Drop --offset."
-        raise InputError(msg)
     first, last = found.season.start, found.season.end
     used = [item for item in found.items if item.datetime and first <= item.datetime.date() <= last]
     names = [item.id for item in used if MASK not in item.assets]

@@ -12,7 +12,7 @@ import pystac
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
-from pipelines.emit_granules import VERSIONS, check_versions, settle_masks
+from pipelines.emit_granules import VERSIONS, check_versions, refuse_offset, settle_masks
 from pipelines.progress import Progress
 from pipelines.radiometry import OffsetRecord, as_record, settle
 from pipelines.search import FoundScenes, find
@@ -193,6 +193,8 @@ def collect(
 def _settle(one: SensorInput, own: MapRequest, geobox: GeoBox, aoi: AOI) -> SensorInput:
     """Settle offsets of Sentinel-2, masks and versions of EMIT."""
     if one.sensor == "emit":
+        if own.sensor == "emit":  # with both sensors it is that of Sentinel-2
+            refuse_offset(own)
         check_versions(one.checkpoint, one.found.items)
         return replace(one, without_mask=settle_masks(one.found, own))
     found, offsets = settle(one.found, geobox, aoi, own)

@@ -14,7 +14,7 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import SamplesRequest
-from pipelines.emit_granules import MADE_FROM, product_versions, settle_masks
+from pipelines.emit_granules import MADE_FROM, product_versions, refuse_offset, settle_masks
 from pipelines.folder import prepare
 from pipelines.progress import Progress
 from pipelines.radiometry import as_record, settle
@@ -97,6 +97,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
     settled: dict[str, Any] = {}
     if config.sensor == "emit":
+        refuse_offset(config)
         settled["without_mask"] = settle_masks(found, config)
         settled[MADE_FROM] = product_versions(found.items)
     else:

@@ -45,9 +45,8 @@ def _fitting_size(n_scenes: int, recipe: FeatureRecipe, config: ScenesRequest) -
 def _pixel_bytes(n_scenes: int, recipe: FeatureRecipe) -> int:
     """Bytes that a pixel of a tile takes."""
     bands, steps = recipe.shape
-    if (
-        recipe.sensor == "emit"
-    ):  # spectra of every granule, stacked once more for their median, and the result
+    if recipe.sensor == "emit":
+        # Spectra of every granule, the same stacked for their median, and the result.
         return 4 * bands * (2 * n_scenes + 1)
     # A pixel's features, and of every scene its clear sky (twice, while stacked) and one band.
     return 4 * bands * steps + n_scenes * (2 + 2)

@@ -19,6 +19,7 @@ from .cubes.harmonics import fit_harmonics as fit_harmonics
 from .cubes.harmonics import harmonic_curve as harmonic_curve
 from .cubes.harmonics import harmonic_residual as harmonic_residual
 from .cubes.recipe import FeatureRecipe as FeatureRecipe
+from .cubes.recipe import emit_recipe as emit_recipe
 from .cubes.tile import tile_features as tile_features
 from .learn.accuracy import assess as assess
 from .learn.accuracy import split_fields as split_fields

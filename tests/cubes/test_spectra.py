@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from tests.scenes.emit_files import (
     GEOBOX,
@@ -15,7 +16,7 @@ from tests.scenes.emit_files import (
     write_mask,
     write_swath,
 )
-from toolkit.cubes.features import recipe_season
+from toolkit.cubes.features import build_features, recipe_season
 from toolkit.cubes.recipe import FeatureRecipe, check_same_recipe, emit_recipe
 from toolkit.cubes.spectra import spectral_features, tile_spectra
 from toolkit.errors import AssetError, BandError, InputError, RecipeMismatchError
@@ -48,7 +49,9 @@ def items(tmp_path):
 def test_a_tile_gives_what_the_dataset_gives(items):
     features, counts = tile_spectra(items, GEOBOX, RECIPE, SEASON)
     assert features.dims == ("y", "x", "band", "step")
-    whole = spectral_features(load_emit(items[1:], GEOBOX, bands="all"), RECIPE)
+    spectra = load_emit(items[1:], GEOBOX, bands="all")
+    whole = spectral_features(spectra, RECIPE)
+    xr.testing.assert_identical(build_features(spectra, RECIPE, SEASON), whole)
     assert whole.dims == ("band", "step", "y", "x")
     np.testing.assert_array_equal(features.transpose(*whole.dims), whole)
     np.testing.assert_array_equal(features.step_observations, whole.step_observations)

@@ -10,6 +10,7 @@ from toolkit.area.season import Hemisphere, Season
 from toolkit.cubes.composite import median_cube
 from toolkit.cubes.harmonics import coefficient_names, fit_harmonics
 from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.cubes.spectra import spectral_features
 from toolkit.errors import BandError, RecipeMismatchError
 
 
@@ -28,20 +29,23 @@ def build_features(scenes: xr.Dataset, recipe: FeatureRecipe, season: Season) ->
     """Return the features of each pixel.
 
     Args:
-        scenes: dims ``(time, y, x)``, uint16 bands and ``clear``; lazy or not.
+        scenes: dims ``(time, y, x)``, uint16 bands and ``clear``; lazy or not. For ``emit`` the spectra of
+            :func:`toolkit.scenes.emit.load_emit`, loaded from the granules of the season.
         recipe: how features are made; its clear-sky preset has been applied by ``load_scenes``.
         season: the recipe's season in one year (:func:`recipe_season`).
 
     Returns:
-        float32 ``(band, step, y, x)`` for ``median2d``, ``(feature, y, x)`` for the others, with features
-        named ``band_step`` (``median1d``) or ``band_coefficient`` (``harmonic``), band after band; NaN = not
-        observed. Lazy if ``scenes`` is.
+        float32 ``(band, step, y, x)`` for ``median2d`` and ``emit`` (one step), ``(feature, y, x)`` for the
+        others, with features named ``band_step`` (``median1d``) or ``band_coefficient`` (``harmonic``), band
+        after band; NaN = not observed. Lazy if ``scenes`` is.
 
     Raises:
         RecipeMismatchError: the season is not the recipe's.
         BandError: the scenes lack a band of the recipe.
     """
     check_season(recipe, season)
+    if recipe.kind == "emit":
+        return spectral_features(scenes, recipe)
     if missing := [band for band in recipe.bands if band not in scenes]:
         msg = f"The scenes lack {missing} of the recipe; they hold {sorted(map(str, scenes.data_vars))}."
         raise BandError(msg)

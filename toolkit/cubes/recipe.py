@@ -130,8 +130,7 @@ class FeatureRecipe:
 def emit_recipe(**changes: Any) -> FeatureRecipe:
     """Return the recipe of spectra: EMIT's good bands, July and August of the (hemisphere's) year.
 
-    The season is a window in days: the International Space Station passes a place at irregular times, and
-    two months around the height of summer hold one to six passes.
+    The season is a window in days, as the International Space Station passes a place at irregular times.
 
     Args:
         changes: values other than the defaults.

@@ -29,9 +29,14 @@ NEEDED = "cloud"
 
 
 def flag_key(name: str) -> str:
-    """Return the key of a flag: ``Cloud flag``, ``Cloud Flag`` -> ``cloud``, ``SpecTf-Cloud Flag`` ->
-    ``spectfcloud``; quantities (``AOD550``, ``SpecTf-Cloud Probability``) keep their own.
-    """  # noqa: D205 - the examples are the purpose
+    """Return the key of a layer of the mask.
+
+    ``Cloud flag`` and ``Cloud Flag`` are ``cloud``, ``SpecTf-Cloud Flag`` is ``spectfcloud``; quantities
+    (``AOD550``, ``SpecTf-Cloud Probability``) have keys of their own.
+
+    Args:
+        name: name of the layer as the file gives it.
+    """
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     return plain.removesuffix("flag")
 
