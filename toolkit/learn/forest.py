@@ -120,7 +120,7 @@ def _check(
     if series.ndim != 3 or series.dtype != np.float32 or crop.shape != series.shape[:1] or not series.size:
         msg = (
             f"A forest got series {series.dtype} {series.shape} and classes {crop.shape}; needed: float32 "
-            "(sample, band, step), at least one sample, and a class for each. Give series and crop of Samples."
+            "(sample, band, step), at least one sample, and a class for each. Give those of Samples."
         )
         raise LabelError(msg)
     if n_bad := int((~np.isfinite(series).all(axis=(1, 2))).sum()):

@@ -73,9 +73,11 @@ class RandomForest(nn.Module):
         check_series(x, self.n_bands, self.n_steps)
         values = x.flatten(1)
         total = self.share.new_zeros(len(x), self.share.shape[1])
-        for roots in self.root.split(max(1, PATHS // max(1, len(x)))):
+        n_at_once = max(1, PATHS // max(1, len(x)))
+        for first in range(0, len(self.root), n_at_once):
+            roots = self.root[first : first + n_at_once]
             rows = self._leaf_rows(values, roots)
-            total += self.share[rows].unflatten(0, (len(x), len(roots))).sum(dim=1)
+            total += self.share[rows].view(len(x), len(roots), -1).sum(dim=1)
         logits = (total / len(self.root)).clamp(min=FLOOR).log().float()
         return logits.masked_fill(~values.isfinite().all(dim=1, keepdim=True), torch.nan)
 
