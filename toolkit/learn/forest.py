@@ -1,4 +1,4 @@
-"""A random forest fitted by scikit-learn and kept as tensors, so that no pickle is ever read."""
+"""A random forest fitted by scikit-learn and kept as tensors, with no pickle."""
 
 from __future__ import annotations
 

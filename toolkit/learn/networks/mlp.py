@@ -1,4 +1,7 @@
-"""Multilayer perceptron over all values of a series, a baseline of Tong & Wang (arXiv 2509.03497)."""
+"""Multilayer perceptron over all values of a series: a baseline of CropNet.
+
+Width, depth, GELU and dropout are those of Tong & Wang (arXiv 2509.03497).
+"""
 
 from __future__ import annotations
 
