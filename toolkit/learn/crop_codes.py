@@ -16,8 +16,10 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
-from toolkit.errors import LabelError
+from toolkit.catalog.label_layers import LayerFiles
+from toolkit.errors import AssetError, LabelError
 from toolkit.learn.grids import degrees, raise_elsewhere
+from toolkit.scenes.opening import opened
 
 Codes = npt.NDArray[np.int64]
 
@@ -42,6 +44,40 @@ def read_codes(path: Path, geobox: GeoBox) -> Codes:
         return codes_on_grid(source, geobox, name=str(path))
 
 
+def read_layer_codes(layer: LayerFiles, geobox: GeoBox) -> Codes:
+    """Return the codes of a layer's files on a grid; where files overlap, those of the first.
+
+    Args:
+        layer: files of one layer and year.
+        geobox: output grid.
+
+    Returns:
+        int64 ``(y, x)``, 0 where no file has a code.
+
+    Raises:
+        LabelError: none of the files reaches the grid, or one is not of whole numbers.
+        AssetError: a file cannot be read.
+    """
+    codes = np.zeros(geobox.shape.yx, dtype=np.int64)
+    grid = shapely.box(*degrees(geobox))
+    seen: list[tuple[float, ...]] = []
+    n_read = 0
+    for item, uri in layer.files.items():
+        try:
+            with opened(uri, layer.access) as file:
+                bounds = _degrees_of(file.pixels, item)
+                seen.append(bounds)
+                if shapely.box(*bounds).intersects(grid):
+                    found = codes_on_grid(file.pixels, geobox, name=item)
+                    codes = np.where(codes == 0, found, codes)
+                    n_read += 1
+        except AssetError as error:
+            raise error.of(item, "labels") from None
+    if n_read == 0:
+        raise_elsewhere(seen[0], geobox)
+    return codes
+
+
 def codes_on_grid(source: rasterio.DatasetReader, geobox: GeoBox, *, name: str) -> Codes:
     """Return the codes of an open raster on a grid, by nearest neighbour.
 
@@ -56,10 +92,7 @@ def codes_on_grid(source: rasterio.DatasetReader, geobox: GeoBox, *, name: str) 
     Raises:
         LabelError: it is not of whole numbers, has no CRS or lies elsewhere.
     """
-    if source.crs is None:
-        msg = f"{name!r} has no CRS; one is needed to find the grid in it. Assign it."
-        raise LabelError(msg)
-    bounds = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+    bounds = _degrees_of(source, name)
     if not shapely.box(*bounds).intersects(shapely.box(*degrees(geobox))):
         raise_elsewhere(bounds, geobox)
     height, width = geobox.shape.yx
@@ -83,6 +116,15 @@ def codes_on_grid(source: rasterio.DatasetReader, geobox: GeoBox, *, name: str) 
             return values.astype(np.int64)
     msg = f"{name!r} holds {values.dtype} that are no codes; crop codes are whole numbers. Convert it."
     raise LabelError(msg)
+
+
+def _degrees_of(source: rasterio.DatasetReader, name: str) -> tuple[float, float, float, float]:
+    """Return west, south, east, north of a raster in degrees."""
+    if source.crs is None:
+        msg = f"{name!r} has no CRS; one is needed to find the grid in it. Assign it."
+        raise LabelError(msg)
+    west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+    return west, south, east, north
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Shapes of labels on a grid: polygons shrunk and burnt, points put into the pixel that holds them."""
+"""Shapes of labels on a grid: polygons shrunk and burnt, points put into their pixels."""
 
 from __future__ import annotations
 
