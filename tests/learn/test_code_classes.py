@@ -57,6 +57,11 @@ def test_class_names_are_codes_only_where_no_scheme_is_given() -> None:
         ({"5": 1}, {"scheme": "nl"}, "'nl' cannot be read"),
         ({str(k): 1 for k in range(300, 330)}, {"scheme": "usda-cdl"}, "and 10 more"),
         ({"5": 1}, {"classes": {"5": "barley"}}, "'barley' is not in the legend"),
+        (
+            {"9120": 4, "1110": 2},
+            {"scheme": "usda-cdl", "other_codes": ("*",)},
+            r"None of the codes \(1110, 9120\) is of the scheme usda-cdl",
+        ),
     ],
 )
 def test_codes_without_a_class_are_named(counts: dict[str, int], rules: dict[str, Any], match: str) -> None:

@@ -27,7 +27,7 @@ class LayerApi(Handler):
     items: list[dict[str, Any]]
     asked: list[dict[str, Any]]
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  # the name that http.server calls
         if urlsplit(self.path).path.strip("/"):
             super().do_GET()
             return
@@ -45,7 +45,7 @@ class LayerApi(Handler):
         }
         self.send(HTTPStatus.OK, JSON, json.dumps(document).encode())
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  # likewise
         self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         page = {"type": "FeatureCollection", "features": self.items, "links": []}
         self.send(HTTPStatus.OK, JSON, json.dumps(page).encode())

@@ -71,6 +71,8 @@ def translate(
     found = {code: _value(code, own, crosswalk, legend, named=named) for code in counts}
     values = {code: value for code, value in found.items() if value is not None}
     unknown = {code: n for code, n in counts.items() if code not in values}
+    if crosswalk is not None and ANY_OTHER in own:
+        _check_scheme(counts, own, crosswalk)
     if unknown and rules.unknown_codes == "stop":
         known = set(own) - {ANY_OTHER} | set(crosswalk.codes if crosswalk else ())
         listed = f"Listed: {', '.join(sorted(known)) or 'none'}."
@@ -82,6 +84,18 @@ def translate(
     values |= dict.fromkeys(unknown, 0)
     dropped = {code or EMPTY: n for code, n in counts.items() if not values[code]}
     return Translation(values=values, dropped=dropped)
+
+
+def _check_scheme(counts: Mapping[str, int], own: Mapping[str, int], crosswalk: Crosswalk) -> None:
+    """Refuse ``*`` where no code is of the scheme: a wrong one would make another crop of everything."""
+    if counts and not any(code in crosswalk.codes or code in own for code in counts):
+        some = ", ".join(sorted(counts)[:NAMED_CODES])
+        msg = (
+            f"None of the codes ({some}) is of the scheme {crosswalk.name}, so {ANY_OTHER!r} would give one "
+            "class to all. Check that scheme, year and property are those of these labels. If they are, name "
+            "the codes instead."
+        )
+        raise LabelError(msg)
 
 
 def _value(

@@ -77,9 +77,9 @@ def rasterize_fields(
     texts = _codes_of(frame, property)
     shapes = shapes_on_grid(frame, geobox, inner_buffer_m=inner_buffer_m)
     near = np.flatnonzero(meets_grid(shapes, geobox))
-    found = translate(
-        Counter(texts[near].tolist()), _rules(classes), legend, source="Labels here", numbers=False
-    )
+    source = repr(str(fields)) if isinstance(fields, str | Path) else "The table of labels"
+    counts = Counter(texts[near].tolist())
+    found = translate(counts, _rules(classes), legend, source=source, numbers=False)
     values = np.array([found.values[text] for text in texts[near].tolist()], dtype=np.uint8)
     ids = np.arange(1, len(near) + 1, dtype=np.int32)
     if points:
