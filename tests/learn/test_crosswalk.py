@@ -51,6 +51,7 @@ def test_codes_of_the_table_are_unique_text_without_blanks() -> None:
         ("eurocrops-si-2021", "005", "corn"),
         ("eurocrops-at-2021", "140", None),  # wheat, then vegetables
         ("hcat3", "3301060300", "cotton"),
+        ("hcat3", "3301010299", "wheat"),  # durum, season unspecified: not in HCAT2
     ],
 )
 def test_a_code_means_what_its_source_says(scheme: str, code: str, crop: str | None) -> None:
@@ -67,7 +68,7 @@ def test_hcat3_has_no_sugarcane() -> None:
     ("scheme", "match"),
     [
         ("au-alum-v8", "never checked against ABARES ALUM v8.*classes"),
-        ("hcat2", "codes of HCAT2 differ from those of HCAT3"),
+        ("hcat2", "HCAT2 is an older list of other codes"),
         ("usda", r"'usda'.*none of that name.*Known: aafc-aci, eurocrops-at-2021.*usda-cdl"),
     ],
 )

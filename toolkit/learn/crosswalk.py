@@ -25,8 +25,9 @@ MIXTURE = ";"
 """Between the codes of several crops on one field (Portugal: ``006;103`` is maize and potatoes)."""
 NOT_OFFERED: Mapping[str, str] = MappingProxyType(
     {
-        "hcat2": "the codes of HCAT2 differ from those of HCAT3, which alone are known",
-        "hcat": "HCAT2 and HCAT3 give the same code to different crops; say hcat3 if yours are of HCAT3",
+        "hcat2": "HCAT2 is an older list of other codes, of which only those of HCAT3 were checked; codes of "
+        "HCAT3 are the scheme hcat3",
+        "hcat": "say which version; codes of HCAT3 are the scheme hcat3",
     }
 )
 """Names of schemes that are asked for and cannot be had -> why."""
