@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,8 +21,8 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     paths: ClassVar[tuple[str, ...]] = ("out",)
     """Keys that are paths: in a YAML file they count from its folder."""
-    names: ClassVar[tuple[str, ...]] = ()
-    """Values of such keys that are known names, unless a file is called so."""
+    names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Such a key -> values that are known names, unless a file is called so."""
 
     out: Path = Field(description="Folder for the results.")
 
@@ -70,7 +71,7 @@ class Request(BaseModel):
             raise InputError(msg)
         here = path.resolve().parent
         for key in cls.paths:
-            values[key] = _from(here, key, values.get(key), cls.names)
+            values[key] = _from(here, key, values.get(key), cls.names.get(key, ()))
         return {key: value for key, value in values.items() if value is not None}
 
     def write(self, path: Path) -> Path:
@@ -78,7 +79,7 @@ class Request(BaseModel):
         values = self.model_dump(mode="json", exclude_none=True)
         for key in self.paths:
             if key in values:
-                values[key] = _from(Path.cwd(), key, values[key], self.names)
+                values[key] = _from(Path.cwd(), key, values[key], self.names.get(key, ()))
         return write_text(yaml.safe_dump(values, sort_keys=False), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -27,7 +28,7 @@ class SamplesRequest(EmitRequest):
     """Labelled pixels for training."""
 
     paths: ClassVar[tuple[str, ...]] = ("out", "aoi", "catalog", "items", "labels", "labels_catalog")
-    names: ClassVar[tuple[str, ...]] = tuple(LABEL_LAYERS)
+    names: ClassVar[Mapping[str, tuple[str, ...]]] = {"labels": tuple(LABEL_LAYERS)}
 
     sensor: Literal["sentinel-2", "emit"] = Field(
         "sentinel-2", description="Series of Sentinel-2, or spectra of EMIT."

@@ -114,6 +114,7 @@ def test_labels_of_a_layer_by_name_are_no_path_unless_there_is_such_a_file(tmp_p
     request = SamplesRequest.read(tmp_path / "run.yaml", {})
     assert request.labels == Path("usda-cdl")
     assert SamplesRequest.read(request.write(tmp_path / "saved.yaml"), {}) == request
+    assert SamplesRequest.read(tmp_path / "run.yaml", {}).out == tmp_path / "o"
     (tmp_path / "usda-cdl").touch()
     assert SamplesRequest.read(tmp_path / "run.yaml", {}).labels == tmp_path / "usda-cdl"
 
