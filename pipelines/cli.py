@@ -16,8 +16,8 @@ from pipelines.config import (
     MapRequest,
     MapSensor,
     SimulateRequest,
-    TrainRequest,
 )
+from pipelines.learn_config import TrainRequest
 from pipelines.options import request_options
 from pipelines.samples_config import SamplesRequest
 from toolkit.catalog.redaction import redact, redact_logs

@@ -13,8 +13,8 @@ from pipelines.config import (
     MapRequest,
     SearchRequest,
     SimulateRequest,
-    TrainRequest,
 )
+from pipelines.learn_config import TrainRequest
 from pipelines.options import request_options
 from pipelines.samples_config import SamplesRequest
 from toolkit.errors import InputError
