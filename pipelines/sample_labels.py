@@ -11,7 +11,8 @@ from odc.geo.geobox import GeoBox
 
 from pipelines.samples_config import SamplesRequest
 from toolkit.area.aoi import AOI, VECTOR_SUFFIXES
-from toolkit.catalog.label_layers import LABEL_LAYERS, LabelLayer, search_layer
+from toolkit.catalog.layer_search import search_layer
+from toolkit.catalog.layers import LABEL_LAYERS, LabelLayer
 from toolkit.errors import InputError
 from toolkit.learn.crop_codes import read_layer_codes
 from toolkit.learn.labels import label_codes, rasterize_fields, read_label_raster, thin_labels

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from pipelines.config import EmitRequest
-from toolkit.catalog.label_layers import LABEL_LAYERS
+from toolkit.catalog.layers import LABEL_LAYERS
 from toolkit.cubes.recipe import emit_recipe
 from toolkit.learn.code_classes import CodeClasses, UnknownCodes
 from toolkit.learn.crosswalk import code_text

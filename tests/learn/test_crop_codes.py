@@ -14,7 +14,8 @@ from pyproj import Transformer
 
 from tests.servers.layer_api import layer_tile, serve_layer
 from toolkit.area.aoi import AOI
-from toolkit.catalog.label_layers import LABEL_LAYERS, search_layer
+from toolkit.catalog.layer_search import search_layer
+from toolkit.catalog.layers import LABEL_LAYERS
 from toolkit.errors import AssetError, LabelError
 from toolkit.learn.crop_codes import read_layer_codes
 

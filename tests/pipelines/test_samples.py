@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 from pyproj import Transformer
 
 from pipelines import samples
+from pipelines.sample_labels import ReadLabels
 from pipelines.samples_config import SamplesRequest
 from tests.conftest import GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import fails, geojson
@@ -151,6 +153,15 @@ def test_a_layer_by_name_is_searched_read_and_eroded_by_its_own_pixel(prairie, c
     for step in (-1, 0, 1):
         found = codes[row, column + step]
         assert [expected[code] for code in found.tolist()] == made.samples.crop.tolist()
+
+
+def test_dropped_codes_are_told_the_most_frequent_first():
+    dropped = {str(code): code for code in range(1, 13)}
+    read = ReadLabels(labels=xr.Dataset(), made_from={"dropped_codes": dropped})
+    (line,) = read.lines()
+    assert line.startswith("codes left unlabelled: 12 (12), 11 (11), ")
+    assert line.endswith("3 (3) and 2 more")
+    assert ReadLabels(labels=xr.Dataset(), made_from={"dropped_codes": {}}).lines() == []
 
 
 def command(folder, out, **options):

@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
-from toolkit.catalog.label_layers import LayerFiles
+from toolkit.catalog.layer_search import LayerFiles
 from toolkit.errors import AssetError, LabelError
 from toolkit.learn.grids import degrees, raise_elsewhere
 from toolkit.scenes.opening import opened

@@ -1,10 +1,4 @@
-"""Layers of crop labels that a catalog offers: which, and the files of a year over an area.
-
-Facts of the USDA Cropland Data Layer at Planetary Computer: its items were made by
-stactools-packages/usda-cdl@1fc00b8 (collection usda-cdl, ``usda_cdl:type`` cropland, cultivated or frequency,
-asset ``cropland``, an item per tile and year, ``datetime`` null, EPSG:5070, 30 m). Public code that reads the
-live catalog has the assets in the container usda-cdl of the account landcoverdata, the last year being 2021.
-"""
+"""Search for a layer of crop labels: the files of a year over an area."""
 
 from __future__ import annotations
 
@@ -29,54 +23,9 @@ from toolkit.catalog.filters import (
     OUTSIDE_SEASON,
     unfit,
 )
-from toolkit.catalog.profiles import CUSTOM, resolve_profile
+from toolkit.catalog.layers import LabelLayer
+from toolkit.catalog.profiles import CUSTOM, Profile, resolve_profile
 from toolkit.errors import NoItemsError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelLayer:
-    """One layer of labels, a raster a year."""
-
-    name: str
-    """Name for the command line."""
-    catalog: str
-    """Catalog that is known to have it."""
-    product: Product
-    """Its collection."""
-    kind: tuple[str, str]
-    """Property of items and its value, where a collection holds other products too."""
-    asset: str
-    """Asset with the codes."""
-    hosts: frozenset[str]
-    """Hosts of its files, beside those of the catalog."""
-    scheme: str
-    """Scheme of its codes."""
-    pixel_m: float
-    """Edge of a pixel, m."""
-    years: str
-    """Years that the catalog has, for messages."""
-
-
-LABEL_LAYERS: Mapping[str, LabelLayer] = MappingProxyType(
-    {
-        "usda-cdl": LabelLayer(
-            name="usda-cdl",
-            catalog="planetary-computer",
-            product=Product(
-                name="the USDA Cropland Data Layer",
-                pattern=re.compile("usda-cdl"),
-                collections=("usda-cdl",),
-            ),
-            kind=("usda_cdl:type", "cropland"),
-            asset="cropland",
-            hosts=frozenset({"landcoverdata.blob.core.windows.net"}),
-            scheme="usda-cdl",
-            pixel_m=30.0,
-            years="2008 to 2021",
-        ),
-    }
-)
-"""Layers known by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +36,22 @@ class LayerFiles:
     """Item -> reference of its raster, in the order of the items' ids."""
     access: Access
     """How they are read."""
+
+
+def layer_profile(
+    layer: LabelLayer, *, catalog: str | None = None, allow_hosts: tuple[str, ...] = ()
+) -> Profile:
+    """Return the profile of the catalog that a layer is read from, for the layer instead of scenes.
+
+    Args:
+        layer: layer.
+        catalog: name, URL or path; default the one that is known to have it.
+        allow_hosts: further hosts that may be read.
+    """
+    profile = resolve_profile(catalog or layer.catalog, allow_hosts=allow_hosts)
+    if profile.name == CUSTOM:
+        return profile
+    return replace(profile, collections=(layer.collection,), hosts=profile.hosts | layer.hosts)
 
 
 def search_layer(
@@ -111,14 +76,17 @@ def search_layer(
         RemoteError: the catalog cannot be read.
         UnsafeReferenceError: the catalog refers to something that must not be read.
     """
-    profile = resolve_profile(catalog or layer.catalog, allow_hosts=allow_hosts)
-    if profile.name != CUSTOM:
-        profile = replace(profile, collections=layer.product.collections, hosts=profile.hosts | layer.hosts)
+    profile = layer_profile(layer, catalog=catalog, allow_hosts=allow_hosts)
     guard = guard_of(profile)
+    product = Product(
+        name=layer.title,
+        pattern=re.compile(re.escape(layer.collection)),
+        collections=(layer.collection,),
+    )
     whole_year = season(year, hemisphere="north", first_step=0, n_steps=73)
     files: dict[str, str] = {}
     skipped: Counter[str] = Counter()
-    for item in candidates(profile, guard, layer.product, aoi, whole_year):
+    for item in candidates(profile, guard, product, aoi, whole_year):
         if isinstance(item, str):
             skipped[INVALID] += 1
             continue

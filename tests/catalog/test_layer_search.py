@@ -8,7 +8,10 @@ import shapely
 
 from tests.servers.layer_api import layer_tile, serve_layer
 from toolkit.area.aoi import AOI
-from toolkit.catalog.label_layers import LABEL_LAYERS, search_layer
+from toolkit.catalog.access import guard_of
+from toolkit.catalog.layer_search import layer_profile, search_layer
+from toolkit.catalog.layers import LABEL_LAYERS
+from toolkit.catalog.profiles import resolve_profile
 from toolkit.errors import NoItemsError, UnsafeReferenceError
 
 CDL = LABEL_LAYERS["usda-cdl"]
@@ -53,3 +56,14 @@ def test_files_on_hosts_nobody_named_are_refused(tile, tmp_path):
         pytest.raises(UnsafeReferenceError, match=r"'elsewhere\.example' is not among"),
     ):
         search_layer(CDL, AREA, 2021, catalog=server.url)
+
+
+def test_the_known_catalog_may_read_the_files_of_the_layer_and_signs_them():
+    profile = layer_profile(CDL)
+    assert profile.url == "https://planetarycomputer.microsoft.com/api/stac/v1"
+    assert profile.collections == ("usda-cdl",)
+    assert profile.signing == "planetary-computer"
+    file = "https://landcoverdata.blob.core.windows.net/usda-cdl/tile.tif"
+    assert guard_of(profile).check(file) == file
+    with pytest.raises(UnsafeReferenceError, match="landcoverdata"):
+        guard_of(resolve_profile("planetary-computer")).check(file)
