@@ -15,11 +15,11 @@ from pipelines.config import (
     FindRequest,
     MapRequest,
     MapSensor,
-    SamplesRequest,
     SimulateRequest,
 )
 from pipelines.learn_config import TrainRequest
 from pipelines.options import request_options
+from pipelines.samples_config import SamplesRequest
 from toolkit.catalog.redaction import redact, redact_logs
 from toolkit.errors import CropglobeError, CropglobeWarning
 

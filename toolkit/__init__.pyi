@@ -26,6 +26,9 @@ from .learn.accuracy import split_fields as split_fields
 from .learn.checkpoint import Checkpoint as Checkpoint
 from .learn.checkpoint import read_checkpoint as read_checkpoint
 from .learn.checkpoint import write_checkpoint as write_checkpoint
+from .learn.code_classes import CodeClasses as CodeClasses
+from .learn.crosswalk import read_crosswalk as read_crosswalk
+from .learn.crosswalk import schemes as schemes
 from .learn.extract import extract_samples as extract_samples
 from .learn.labels import rasterize_fields as rasterize_fields
 from .learn.labels import read_label_raster as read_label_raster
