@@ -57,7 +57,9 @@ def check_layout(headers: dict[str, Header], path: Path) -> int:
     """
     features, labels = headers[FEATURES], headers[LABELS]
     n_bands = len(SEASON.bands)
-    by_shape = {shape: n_steps for n_steps in RECIPES for shape in ((n_bands, n_steps), (n_bands * n_steps,))}
+    by_shape: dict[tuple[int, ...], int] = {
+        shape: n_steps for n_steps in RECIPES for shape in ((n_bands, n_steps), (n_bands * n_steps,))
+    }
     fine = (
         features.dtype.kind in "fiu"
         and labels.dtype.kind in "fiu"

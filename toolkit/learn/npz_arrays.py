@@ -1,4 +1,4 @@
-"""Arrays out of an .npz file of strangers: sizes and types are looked at before anything is read."""
+"""Arrays of an .npz file of strangers: sizes and types are looked at before any is read."""
 
 from __future__ import annotations
 

@@ -62,4 +62,5 @@ def _box_around(lon: Degrees, lat: Degrees) -> shapely.Polygon:
     if not known.any():
         return shapely.Polygon()
     lon, lat = lon[known], lat[known]
-    return shapely.box(lon.min(), lat.min(), lon.max(), lat.max())
+    box: shapely.Polygon = shapely.box(lon.min(), lat.min(), lon.max(), lat.max())
+    return box
