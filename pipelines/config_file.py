@@ -20,6 +20,8 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     paths: ClassVar[tuple[str, ...]] = ("out",)
     """Keys that are paths: in a YAML file they count from its folder."""
+    argument: ClassVar[str | None] = None
+    """Key that the command line takes without an option, before the run file."""
 
     out: Path = Field(description="Folder for the results.")
 
