@@ -47,7 +47,7 @@ def _argument(name: str, annotation: Any) -> Callable[[Command], Command]:
     """Return what must stand behind the command itself."""
     kind = _plain(annotation)
     choice = click.Choice(get_args(kind)) if get_origin(kind) is Literal else click.Path(path_type=Path)
-    return click.argument(name, type=choice)
+    return click.argument(name, type=choice, metavar=name.upper())
 
 
 def _option(name: str, annotation: Any, description: str) -> Callable[[Command], Command]:

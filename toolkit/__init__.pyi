@@ -26,10 +26,14 @@ from .learn.accuracy import split_fields as split_fields
 from .learn.checkpoint import Checkpoint as Checkpoint
 from .learn.checkpoint import read_checkpoint as read_checkpoint
 from .learn.checkpoint import write_checkpoint as write_checkpoint
+from .learn.cropglobe_files import load_cropglobe as load_cropglobe
+from .learn.cropglobe_files import read_cropglobe as read_cropglobe
+from .learn.cropglobe_files import write_cropglobe as write_cropglobe
 from .learn.extract import extract_samples as extract_samples
 from .learn.labels import rasterize_fields as rasterize_fields
 from .learn.labels import read_label_raster as read_label_raster
 from .learn.predict import predict as predict
+from .learn.published_weights import import_weights as import_weights
 from .learn.samples import Samples as Samples
 from .learn.samples import read_samples as read_samples
 from .learn.samples import write_samples as write_samples

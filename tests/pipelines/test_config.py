@@ -16,10 +16,14 @@ from pipelines.config import (
     SimulateRequest,
     TrainRequest,
 )
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest
 from pipelines.options import request_options
 from toolkit.errors import InputError
 
-REQUESTS = (SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest)
+REQUESTS = (
+    *(SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest),
+    *(FetchRequest, ImportWeightsRequest),
+)
 
 
 def test_options_win_over_the_file(tmp_path):

@@ -1,4 +1,4 @@
-"""One large file onto the disk: taken up where it broke off, and checked before it has its name."""
+"""One file onto the disk: taken up where it broke off, checked before it has its name."""
 
 from __future__ import annotations
 

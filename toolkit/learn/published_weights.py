@@ -1,13 +1,12 @@
 """Weights of CropNet that others trained with the published code, made into a checkpoint.
 
-The published code (MIT, x-ytong/CropNet: data/loading.py, run_CropNet_AUGM.py) gives the series to the network
-as they are, without normalisation, and numbers the classes that its source country has from 0 on.
+The published code (MIT, x-ytong/CropNet: data/loading.py, util/label.py) gives the series to the network as
+they are, without normalisation, and numbers the classes that its source country has from 0 on.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import warnings
 import zipfile
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import torch
 
 from toolkit.cubes.recipe import FeatureRecipe
@@ -60,21 +58,7 @@ def read_published_weights(path: str | Path) -> State:
             warnings.simplefilter("ignore")  # what is no state dict is refused below in our own words
             loaded = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged pickle can raise nearly anything
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if isinstance(error, pickle.UnpicklingError) or found:
-            what = f" ({found[1]})" if found else ""
-            msg = (
-                f"{str(path)!r} holds more than tensors{what}, which could run code; nothing of it was run. "
-                "Needed: a state dict. Whoever trained the model can write one: torch.save(model.state_dict(), "
-                "FILE)."
-            )
-        else:
-            first = (str(error).splitlines() or [""])[0]
-            msg = (
-                f"{str(path)!r} cannot be read as weights of PyTorch ({type(error).__name__}: {first}). "
-                "Get the file again."
-            )
-        raise CheckpointError(msg) from None
+        raise _unreadable(path, error) from None
     return {name: _plain(name, tensor, path) for name, tensor in _unwrapped(loaded, path).items()}
 
 
@@ -114,8 +98,8 @@ def import_weights(
     bands = len(recipe.bands)
     if not (np.isfinite(scale) and scale > 0) or {len(mean), len(std)} - {0, bands}:
         msg = (
-            f"scale is {scale!r}, mean has {len(mean)} and std {len(std)} numbers; allowed: a scale above 0, and "
-            f"{bands} numbers each (bands {', '.join(recipe.bands)}) or none."
+            f"scale is {scale!r}, mean has {len(mean)} and std {len(std)} numbers; allowed: a scale above 0, "
+            f"and {bands} numbers each (bands {', '.join(recipe.bands)}) or none."
         )
         raise CheckpointError(msg)
     return Checkpoint(
@@ -161,6 +145,20 @@ def band_statistics(
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    """Say why; PyTorch's own words advise to trust the file, which must not be repeated."""
+    if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return CheckpointError(
+            f"{str(path)!r} holds more than tensors ({found[1]}), which could run code; nothing of it was "
+            "run. Needed: a state dict. Whoever trained the model can write one: "
+            "torch.save(model.state_dict(), FILE)."
+        )
+    return CheckpointError(
+        f"{str(path)!r} cannot be read as tensors alone ({type(error).__name__}); nothing in it was run. "
+        "Needed: a state dict written by torch.save. Get the file again, or ask whoever trained the model."
+    )
+
+
 def _check_size(path: Path) -> None:
     """Raise for a file that is missing, or larger than weights are, packed or unpacked."""
     if not path.is_file():
@@ -175,7 +173,7 @@ def _check_size(path: Path) -> None:
             size = 0  # damaged: PyTorch says so
     if size > MAX_BYTES:
         msg = (
-            f"{str(path)!r} holds {size / 1e9:.3g} GB; allowed: {MAX_BYTES / 1e9:.3g} GB, and CropNet has 4 MB. "
+            f"{str(path)!r} holds {size / 1e9:.3g} GB; allowed: {MAX_BYTES / 1e9:.3g} GB (CropNet has 4 MB). "
             "Give a file with the weights alone."
         )
         raise CheckpointError(msg)
@@ -208,32 +206,29 @@ def _plain(name: str, tensor: Any, path: Path) -> torch.Tensor:
         and tensor.device.type == "cpu"
         and not tensor.is_quantized
         and not tensor.is_complex()
-        and tensor.untyped_storage().nbytes()
-        >= tensor.numel() * tensor.element_size()  # not one value, repeated
+        # a view that repeats one value could be of any size
+        and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
     )
     if not fine:
-        found = (
-            f"{tensor.dtype} {tuple(tensor.shape)}"
-            if isinstance(tensor, torch.Tensor)
-            else type(tensor).__name__
-        )
+        known = isinstance(tensor, torch.Tensor)
+        found = f"{tensor.dtype} {tuple(tensor.shape)}" if known else type(tensor).__name__
         msg = f"{str(path)!r}: {name} is {found}; needed: a dense tensor. Save the weights as plain tensors."
         raise CheckpointError(msg)
     plain = tensor.detach().to(torch.float32 if tensor.is_floating_point() else torch.int64)
     if not bool(torch.isfinite(plain).all()):
         msg = f"{str(path)!r}: {name} holds NaN or infinity: the training failed. Get other weights."
         raise CheckpointError(msg)
-    return plain.clone(memory_format=torch.contiguous_format)
+    return torch.clone(plain, memory_format=torch.contiguous_format)
 
 
 def _network_of(state: State, path: Path) -> str:
     first = state.get("layer1.block.0.weight")
     name = BY_DIMENSIONS.get(first.ndim) if first is not None else None
     if name is None:
+        found = "missing" if first is None else tuple(first.shape)
         msg = (
-            f"{str(path)!r} holds no CropNet: layer1.block.0.weight is "
-            f"{'missing' if first is None else tuple(first.shape)}; names found: {_few(sorted(state))}. Needed: "
-            "layer1 to layer4.block.0 to 4 and classifier, as in the published code."
+            f"{str(path)!r} holds no CropNet: layer1.block.0.weight is {found}; names found: "
+            f"{_few(sorted(state))}. Needed: layer1 to layer4.block.0 to 4 and classifier, as published."
         )
         raise CheckpointError(msg)
     return name
@@ -247,8 +242,8 @@ def _legend_of(state: State, crops: Sequence[str], path: Path) -> Legend:
     if n_outputs != len(legend.names):
         msg = (
             f"{str(path)!r} has {n_outputs} outputs (classifier.weight), and {len(legend.names)} classes are "
-            f"named ({', '.join(legend.names)}). The published code numbers the classes of its source country "
-            "alone: name them in that order with crops (--crops)."
+            f"named ({', '.join(legend.names)}). The published code numbers only the classes of its source "
+            "country: name them in that order with crops (--crops)."
         )
         raise LabelError(msg)
     return legend
