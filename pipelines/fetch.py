@@ -74,6 +74,7 @@ def run(config: FetchRequest, *, progress: bool = True, patience: Patience = PAT
         raise StorageError(msg)
     total = sum(file.size for file in files)
     tell.stage(f"{len(files)} files, {missing / MEGABYTE:.1f} of {total / MEGABYTE:.1f} MB to come")
+    known = _recorded(config.out)
     start, done, n_new = time.perf_counter(), 0, 0
     for file in files:
 
@@ -81,7 +82,9 @@ def run(config: FetchRequest, *, progress: bool = True, patience: Patience = PAT
             at, of = (before + now) // MEGABYTE, -(-total // MEGABYTE)
             tell.count("MB", at, of, since=start, note=PurePosixPath(file.path).name)
 
-        n_new += fetch_file(source, listing, file, config.out, progress=report)
+        entry = known.get(file.path, {})
+        earlier = entry.get("sha256") or entry.get("git_sha1")
+        n_new += fetch_file(source, listing, file, config.out, replaces=earlier, progress=report)
         done += file.size
     _record(listing, files, config.out)
     config.write(config.out / "run.yaml")
@@ -121,16 +124,20 @@ def wanted_files(listing: HubListing, countries: Sequence[str], *, medians_only:
     ]
 
 
+def _recorded(folder: Path) -> dict[str, Any]:
+    """Return what earlier runs brought, by path."""
+    try:
+        known = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
+        return {path: dict(entry) for path, entry in known.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # written anew at the end; the files themselves are compared with the hub's checksums
+
+
 def _record(listing: HubListing, files: Sequence[HubFile], folder: Path) -> None:
     """Write what is in the folder, with what earlier runs brought."""
-    path = folder / RECORD
-    known: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            known = dict(json.loads(path.read_text(encoding="utf-8"))["files"])
-        except (OSError, ValueError, LookupError, TypeError):
-            known = {}  # a record that cannot be read is written anew; the files themselves were checked
+    known = _recorded(folder)
     for file in files:
         checksum = {"sha256": file.sha256} if file.sha256 else {"git_sha1": file.git_sha1}
         known[file.path] = {"commit": listing.commit, "size": file.size, **checksum}
-    write_json({"repository": listing.repository, "files": dict(sorted(known.items()))}, path)
+    values = {"repository": listing.repository, "files": dict(sorted(known.items()))}
+    write_json(values, folder / RECORD)

@@ -106,6 +106,30 @@ def test_the_record_names_commit_and_checksums_of_all_runs(stand: Stand, tmp_pat
     assert yaml.safe_load((tmp_path / "run.yaml").read_text())["countries"] == ["BEL"]
 
 
+def test_a_newer_version_replaces_what_was_fetched_and_nothing_else(
+    stand: Stand, tmp_path: Path, packaged: Path
+) -> None:
+    asked = request(stand, tmp_path, countries=("BEL",))
+    fetch.run(asked, progress=False)
+    (packaged / "README.md").write_text("CropGlobe, corrected")
+    try:
+        assert fetch.run(asked, progress=False).n_new == 1
+        assert (tmp_path / "README.md").read_text() == "CropGlobe, corrected"
+        (tmp_path / "README.md").write_text("notes of my own")
+        with pytest.raises(StorageError, match="nothing is overwritten"):
+            fetch.run(asked, progress=False)
+    finally:
+        (packaged / "README.md").write_text("CropGlobe")
+    assert (tmp_path / "README.md").read_text() == "notes of my own"
+
+
+def test_a_spoilt_record_is_written_anew(stand: Stand, tmp_path: Path) -> None:
+    for text in ("no JSON", "[]", '{"files": 3}', '{"files": {"README.md": 3}}'):
+        (tmp_path / "fetched.json").write_text(text)
+        fetch.run(request(stand, tmp_path, countries=("BEL",)), progress=False)
+        assert len(json.loads((tmp_path / "fetched.json").read_text())["files"]) == 2
+
+
 def test_a_run_that_ends_early_is_taken_up(stand: Stand, tmp_path: Path) -> None:
     stand[1].faults[:] = [Fault(path="FRA", kind="cut", times=1), Fault(path="FRA", kind="status")]
     asked = request(stand, tmp_path, countries=("BEL", "FRA"))
