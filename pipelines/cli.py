@@ -17,9 +17,8 @@ from pipelines.config import (
     MapSensor,
     SamplesRequest,
     SimulateRequest,
-    TrainRequest,
 )
-from pipelines.learn_config import FetchRequest, ImportWeightsRequest
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest
 from pipelines.options import request_options
 from toolkit.catalog.redaction import redact, redact_logs
 from toolkit.errors import CropglobeError, CropglobeWarning
