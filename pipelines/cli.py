@@ -17,7 +17,7 @@ from pipelines.config import (
     MapSensor,
     SimulateRequest,
 )
-from pipelines.learn_config import TrainRequest
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest
 from pipelines.options import request_options
 from pipelines.samples_config import SamplesRequest
 from toolkit.catalog.redaction import redact, redact_logs
@@ -83,10 +83,28 @@ def samples(request: SamplesRequest) -> None:
 
 
 @cropglobe.command()
+@request_options(FetchRequest)
+def fetch(request: FetchRequest) -> None:
+    """Fetch published samples: DATA_SET is cropglobe."""
+    from pipelines import fetch as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
 @request_options(TrainRequest)
 def train(request: TrainRequest) -> None:
     """Train a model on samples."""
     from pipelines import train as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command("import-weights")
+@request_options(ImportWeightsRequest)
+def import_weights(request: ImportWeightsRequest) -> None:
+    """Make a model of published weights: WEIGHTS is a state dict of CropNet."""
+    from pipelines import import_weights as workflow
 
     _tell(workflow.run(request).lines())
 

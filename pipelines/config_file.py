@@ -23,6 +23,8 @@ class Request(BaseModel):
     """Keys that are paths: in a YAML file they count from its folder."""
     names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Such a key -> values that are known names, unless a file is called so."""
+    argument: ClassVar[str | None] = None
+    """Key that the command line takes without an option, before the run file."""
 
     out: Path = Field(description="Folder for the results.")
 

@@ -14,12 +14,15 @@ from pipelines.config import (
     SearchRequest,
     SimulateRequest,
 )
-from pipelines.learn_config import TrainRequest
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest
 from pipelines.options import request_options
 from pipelines.samples_config import SamplesRequest
 from toolkit.errors import InputError
 
-REQUESTS = (SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest)
+REQUESTS = (
+    *(SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest),
+    *(FetchRequest, ImportWeightsRequest),
+)
 
 
 def test_options_win_over_the_file(tmp_path):
