@@ -22,11 +22,15 @@ def as_list(value: Any) -> Any:
 class TrainRequest(Request):
     """A model from samples."""
 
-    paths: ClassVar[tuple[str, ...]] = ("out", "samples")
+    paths: ClassVar[tuple[str, ...]] = ("out", "samples", "data")
 
     samples: Annotated[tuple[Path, ...], BeforeValidator(as_list)] = Field(
-        description="Samples made by 'cropglobe samples'.", min_length=1
+        (), description="Samples made by 'cropglobe samples'."
     )
+    data: Path | None = Field(
+        None, description="Folder of packaged samples (from 'cropglobe fetch') to train on instead."
+    )
+    countries: tuple[str, ...] = Field((), description="Countries of the packaged samples. Default: all.")
     mix_versions: bool = Field(
         False, description="EMIT: train on samples of several product versions, whose spectra differ."
     )
