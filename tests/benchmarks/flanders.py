@@ -103,14 +103,15 @@ def report(samples: Samples, by_field: Mapping[str, list[float]], by_pixel: Mapp
         for unit, found in (("field", by_field), ("pixel", by_pixel))
         for name, values in found.items()
     ]
+    n_fields = len(np.unique(samples.field))
     facts = "\n".join(f"- {key}: {value}" for key, value in surroundings().items())
     return f"""# Real fields: Flanders
 
-Written by `make accuracy`. {len(samples):,} pixels of {len(np.unique(samples.field))} fields (64 x 64 pixels of
-tile 31UES, season 2019, labels of the Flemish LPIS: wheat, corn, other), made into samples from 72 real scenes
-by `cropglobe samples`. Macro F1 of the three classes on the half of the fields that was not trained on, five
-splits, the same for all models. The forest has 500 trees and all pixels of its fields, networks at most {CAP} of
-a field and 20 epochs.
+Written by `make accuracy`. {len(samples):,} pixels of {n_fields} fields (64 x 64 pixels of tile 31UES, season
+2019, labels of the Flemish LPIS: wheat, corn, other), made into samples from 72 real scenes by `cropglobe
+samples`. Macro F1 of the three classes on the half of the fields that was not trained on, five splits, the
+same for all models. The forest has 500 trees and all pixels of its fields, networks at most {CAP} of a field
+and 20 epochs.
 
 {facts}
 
