@@ -82,6 +82,8 @@ class Request(BaseModel):
 
 def _from(here: Path, key: str, value: Any) -> Any:
     """Let a path, or each of several, count from a folder."""
+    if isinstance(value, dict):
+        return {name: _from(here, key, part) for name, part in value.items()}
     if isinstance(value, list):
         return [_from(here, key, part) for part in value]
     return (

@@ -85,8 +85,8 @@ def maximum_mean_discrepancy(a: Array, b: Array, *, most: int = MMD_SAMPLES, see
     """Return the unbiased squared maximum mean discrepancy with a Gaussian kernel.
 
     ``mean k(a, a') + mean k(b, b') - 2 mean k(a, b)`` over different samples, ``k = exp(-d^2 / 2 s^2)``,
-    ``s`` the median of all distances that are not 0, in both together (Gretton et al. 2012, lemma 6 and section 8). Around 0, and
-    below it by chance, for equal distributions.
+    ``s`` the median of all distances that are not 0, in both together (Gretton et al. 2012, lemma 6 and
+    section 8). Around 0, and below it by chance, for equal distributions.
 
     Args:
         a: features of the source, ``(sample, feature)``.
@@ -125,7 +125,7 @@ def mean_ndvi(series: Series, recipe: FeatureRecipe) -> Floats | None:
     seen = np.isfinite(index)
     n = seen.sum(axis=0)
     sums = np.where(seen, index, 0).sum(axis=0)
-    return np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0)
+    return np.asarray(np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0))
 
 
 def phenology_offset(source: Floats, target: Floats, *, step_days: int, circular: bool) -> float:
@@ -197,13 +197,13 @@ def average_thresholded_confidence(held_out: Floats, right: Flags, target: Float
     return float(np.mean(target.max(axis=1) >= threshold))
 
 
-def _pair(a: Array, b: Array) -> tuple[Floats, Floats]:
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+def _pair(first: Array, second: Array) -> tuple[Floats, Floats]:
+    a, b = first.astype(np.float64), second.astype(np.float64)
     fine = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1] and min(len(a), len(b)) >= 2
     if not fine or not (np.isfinite(a).all() and np.isfinite(b).all()):
         msg = (
-            f"Features have the shapes {a.shape} and {b.shape}; needed: (sample, feature) with two samples or "
-            "more each, the same features, and finite numbers. Take both from one network."
+            f"Features have the shapes {a.shape} and {b.shape}; needed: (sample, feature) with two samples "
+            "or more each, the same features, and finite numbers. Take both from one network."
         )
         raise InputError(msg)
     return a, b

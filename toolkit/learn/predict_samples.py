@@ -60,7 +60,7 @@ def run_samples(
         ModelError: unknown device.
     """
     series = _season(samples, checkpoint)
-    seen = np.isfinite(series).all(axis=(1, 2))
+    seen = np.asarray(np.isfinite(series).all(axis=(1, 2)))
     values = normalise(series[seen], checkpoint.mean, checkpoint.std)
     place = resolve_device(device)
     network = checkpoint.build().to(place)

@@ -25,8 +25,8 @@ def harmonic_samples(samples: Samples, season: FeatureRecipe, *, order: int = 2)
     """Return samples whose values are the harmonic coefficients of their season.
 
     Samples hold medians of steps, not single dates: the curve goes through the observed steps of the season,
-    each at its middle day. :func:`toolkit.cubes.harmonics.fit_harmonics` uses every clear date; the two differ
-    where a step holds several dates, or one away from its middle.
+    each at its middle day. :func:`toolkit.cubes.harmonics.fit_harmonics` uses every clear date; the
+    two differ where a step holds several dates, or one away from its middle.
 
     Each coefficient stands as a "band" of its own with a single step, so that networks normalise every
     coefficient by itself: ``B04 cos1``. No scene has such bands, so that no map is made with them by mistake.

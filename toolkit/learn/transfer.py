@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.errors import InputError, LabelError
-from toolkit.learn.accuracy import Accuracy, confusion, split_fields
+from toolkit.errors import InputError
+from toolkit.learn.accuracy import confusion, split_fields
 from toolkit.learn.distance import (
     average_thresholded_confidence,
     frechet_distance,
@@ -26,15 +26,10 @@ from toolkit.learn.sample_harmonics import harmonic_samples
 from toolkit.learn.samples import Samples
 from toolkit.learn.seasons import cut_season
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
-from toolkit.legend import Legend
 
 Counts = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-Protocol = Literal["plain", "published"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-OTHER = "other"
-"""Class that takes the predictions of absent classes in the published protocol."""
 HARMONIC_ORDER = 2
 """Of the feature ``harmonic``; the paper's is not published (see ``docs/method.md``)."""
 
@@ -228,47 +223,6 @@ def run_trial(
     )
 
 
-def accuracy_of(matrix: Counts, protocol: Protocol, legend: Legend) -> Accuracy:
-    """Return the accuracy that a confusion matrix means in a protocol.
-
-    Args:
-        matrix: int64 ``(crop_class, crop_class)``, rows = reference, columns = prediction.
-        protocol: ``plain``: as counted; ``published``: see :func:`fold_absent_classes`.
-        legend: classes of the matrix.
-
-    Raises:
-        LabelError: the legend has no class ``other`` to fold into.
-    """
-    if protocol == "published":
-        matrix = fold_absent_classes(matrix, legend)
-    return Accuracy(matrix, np.zeros(len(matrix), np.int64))
-
-
-def fold_absent_classes(matrix: Counts, legend: Legend) -> Counts:
-    """Move predictions of classes that the reference does not hold to ``other``.
-
-    The published code of Tong & Wang 2025 counts so. It knows of the target what a map maker does not: which
-    classes are absent.
-
-    Args:
-        matrix: int64 ``(crop_class, crop_class)``, rows = reference, columns = prediction.
-        legend: classes of the matrix.
-
-    Raises:
-        LabelError: the legend has no class ``other``.
-    """
-    if OTHER not in legend.names:
-        msg = f"The legend has the classes {', '.join(legend.names)}; the published protocol needs {OTHER!r}."
-        raise LabelError(msg)
-    other = legend.index(OTHER)
-    absent = matrix.sum(axis=1) == 0
-    absent[other] = False
-    folded = matrix.copy()
-    folded[:, other] += matrix[:, absent].sum(axis=1)
-    folded[:, absent] = 0
-    return folded
-
-
 def _counts(target: Samples, outputs: SampleOutputs) -> Counts:
     return confusion(target.crop[outputs.seen], outputs.probability.argmax(axis=1), len(target.legend.names))
 
@@ -301,15 +255,14 @@ def _held_out(source: Samples, config: TrainConfig) -> Flags:
 def _offset(source: Samples, target: Samples, season: FeatureRecipe) -> float:
     """Return the days by which the target's mean NDVI is later; over the year where both hold it."""
     whole = all(one.recipe == one.recipe.full_year() for one in (source, target))
-    curves = [
-        mean_ndvi(
-            one.series
-            if whole
-            else cut_season(one.series, one.recipe, replace(season, fill=one.recipe.fill)),
-            season,
-        )
-        for one in (source, target)
-    ]
-    if curves[0] is None or curves[1] is None:
+    first, second = (
+        mean_ndvi(one.series if whole else _observed_season(one, season), season) for one in (source, target)
+    )
+    if first is None or second is None:
         return float("nan")
-    return phenology_offset(*curves, step_days=season.step_days, circular=whole)
+    return phenology_offset(first, second, step_days=season.step_days, circular=whole)
+
+
+def _observed_season(samples: Samples, season: FeatureRecipe) -> npt.NDArray[np.float32]:
+    """Return the steps of the season with the gaps that were kept."""
+    return cut_season(samples.series, samples.recipe, replace(season, fill=samples.recipe.fill))

@@ -1,4 +1,4 @@
-"""What the trials of a transfer benchmark say together: means, pairs, sources recommended."""
+"""What the trials of a transfer benchmark say together: means over seeds, paired differences."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from toolkit.learn.accuracy import Accuracy
-from toolkit.learn.distance import MEASURES
-from toolkit.learn.transfer import Configuration, Protocol, TrialResult, accuracy_of
+from toolkit.learn.transfer import Configuration, TrialResult
+from toolkit.learn.transfer_protocols import Protocol, accuracy_of
 from toolkit.legend import Legend
 
 Counts = npt.NDArray[np.int64]
@@ -73,30 +73,6 @@ class Comparison:
     """95 % of a paired t over cells; NaN for one cell. Takes the cells as independent."""
     by_source: tuple[float, float]
     """95 % of a bootstrap that draws whole sources, as cells of one source share their trainings."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """How well a measure ranks the sources of one target, or of all."""
-
-    configuration: Configuration
-    """Whose accuracy is foretold."""
-    measured_with: Configuration
-    """Whose networks gave the measure."""
-    target: str
-    """Region, or ``all`` for the cells of all targets together."""
-    measure: str
-    """Key of :data:`toolkit.learn.distance.MEASURES`."""
-    n_sources: int
-    """Cells that are ranked."""
-    spearman: float
-    """Rank correlation of closeness and macro F1, 1: as true accuracy ranks them; NaN if all are equal."""
-    recommended: str
-    """Closest source; empty for ``all``."""
-    best: str
-    """Source with the highest macro F1; empty for ``all``."""
-    regret: float
-    """Macro F1 of the best source minus that of the recommended one; for ``all`` the mean over targets."""
 
 
 def summarise(results: Iterable[TrialResult], protocol: Protocol, legend: Legend) -> list[Summary]:
@@ -175,110 +151,6 @@ def compare_configurations(
     )
 
 
-def rank_sources(
-    results: Sequence[TrialResult], configuration: Configuration, legend: Legend
-) -> list[Ranking]:
-    """Return how well each measure ranks the sources of each target, and of all targets together.
-
-    Closeness and macro F1 (protocol ``plain``) are averaged over seeds. Measures that need features of a
-    network are those of the first configuration that has them, where the model itself has none.
-
-    Args:
-        results: finished trials.
-        configuration: whose accuracy is to be foretold.
-        legend: classes of the confusion matrices.
-    """
-    truth = _truth(results, configuration, legend)
-    targets = list(dict.fromkeys(target for _, target in truth))
-    rankings = []
-    for measure in MEASURES:
-        measured_with, close = _closeness(results, configuration, measure)
-        per_target = [
-            _ranking(configuration, measured_with, target, measure, truth, close) for target in targets
-        ]
-        known = [one for one in per_target if one is not None]
-        rankings += known
-        cells = [cell for cell in truth if cell in close]
-        if len(known) > 1:
-            rankings.append(
-                Ranking(
-                    configuration=configuration,
-                    measured_with=measured_with,
-                    target="all",
-                    measure=measure,
-                    n_sources=len(cells),
-                    spearman=_spearman([close[c] for c in cells], [truth[c] for c in cells]),
-                    recommended="",
-                    best="",
-                    regret=float(np.mean([one.regret for one in known])),
-                )
-            )
-    return rankings
-
-
-def _truth(
-    results: Iterable[TrialResult], configuration: Configuration, legend: Legend
-) -> dict[tuple[str, str], float]:
-    return {
-        (one.source, one.target): one.mean["macro_f1"]
-        for one in summarise(
-            (one for one in results if one.trial.configuration == configuration), "plain", legend
-        )
-        if one.source != one.target
-    }
-
-
-def _closeness(
-    results: Sequence[TrialResult], configuration: Configuration, measure: str
-) -> tuple[Configuration, dict[tuple[str, str], float]]:
-    """Return how close each source is to each target, larger is closer, and whose networks say so."""
-    others = dict.fromkeys(result.trial.configuration for result in results)
-    for candidate in (configuration, *others):
-        values: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for result in results:
-            if result.trial.configuration != candidate:
-                continue
-            for target, tested in result.tested.items():
-                value = tested.closeness.get(measure)
-                if value is not None:
-                    values[result.trial.source, target].append(MEASURES[measure].closer * value)
-        if values:
-            return candidate, {cell: float(np.mean(found)) for cell, found in values.items()}
-    return configuration, {}
-
-
-def _ranking(
-    configuration: Configuration,
-    measured_with: Configuration,
-    target: str,
-    measure: str,
-    truth: Mapping[tuple[str, str], float],
-    close: Mapping[tuple[str, str], float],
-) -> Ranking | None:
-    cells = [cell for cell in truth if cell[1] == target and cell in close]
-    if len(cells) < 2:  # nothing to choose from
-        return None
-    recommended = max(cells, key=lambda cell: close[cell])
-    best = max(cells, key=lambda cell: truth[cell])
-    return Ranking(
-        configuration=configuration,
-        measured_with=measured_with,
-        target=target,
-        measure=measure,
-        n_sources=len(cells),
-        spearman=_spearman([close[c] for c in cells], [truth[c] for c in cells]),
-        recommended=recommended[0],
-        best=best[0],
-        regret=truth[best] - truth[recommended],
-    )
-
-
-def _spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    if len(set(a)) < 2 or len(set(b)) < 2:
-        return float("nan")
-    return float(stats.spearmanr(a, b).statistic)
-
-
 def _t_interval(gains: Floats) -> tuple[float, float]:
     """Return mean -+ t(0.975, n - 1) s / sqrt(n)."""
     if len(gains) < 2:
@@ -302,4 +174,4 @@ def _mean_where_known(values: Floats) -> Floats:
     known = np.isfinite(values)
     n = known.sum(axis=0)
     total = np.where(known, values, 0).sum(axis=0)
-    return np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+    return np.asarray(np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0))
