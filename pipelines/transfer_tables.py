@@ -14,7 +14,7 @@ from pipelines.folder import write_json
 from pipelines.transfer_text import comparison_rows, markdown, matrix_rows, number, ranking_rows
 from toolkit.learn.distance import MEASURES
 from toolkit.learn.source_ranking import Ranking
-from toolkit.learn.transfer import Configuration, Tested, TrialResult
+from toolkit.learn.transfer import Configuration, TargetResult, TrialResult
 from toolkit.learn.transfer_protocols import PROTOCOLS, Protocol, accuracy_of
 from toolkit.learn.transfer_summary import METRICS, Comparison, Summary
 from toolkit.legend import Legend
@@ -131,7 +131,7 @@ def _recommended(rankings: Sequence[Ranking]) -> list[str]:
 def _trial_rows(tables: Tables) -> list[dict[str, Any]]:
     rows = []
     for result in tables.results:
-        own = Tested(confusion=result.held_out, n_not_observed=0, closeness={})
+        own = TargetResult(confusion=result.held_out, n_not_observed=0, closeness={})
         for target, tested in ((result.trial.source, own), *result.tested.items()):
             for protocol in PROTOCOLS:
                 found = accuracy_of(tested.confusion, protocol, tables.legend)

@@ -77,7 +77,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Tested:
+class TargetResult:
     """What a trial gave on one target."""
 
     confusion: Counts
@@ -96,7 +96,7 @@ class TrialResult:
     """What was done."""
     held_out: Counts
     """Confusion on the source's own held-out fields, int64 ``(crop_class, crop_class)``."""
-    tested: Mapping[str, Tested]
+    tested: Mapping[str, TargetResult]
     """Target -> what the model gave there."""
     facts: Mapping[str, Any]
     """Epoch kept, number of samples and the like; plain values."""
@@ -127,7 +127,7 @@ class TrialResult:
         try:
             trial = dict(values["trial"])
             tested = {
-                str(name): Tested(
+                str(name): TargetResult(
                     confusion=np.asarray(one["confusion"], np.int64),
                     n_not_observed=int(one["n_not_observed"]),
                     closeness=dict(one["closeness"]),
@@ -203,7 +203,7 @@ def run_trial(
             "thresholded_confidence": _foretold(own, outputs, held_out, observed.crop),
             "phenology_days": abs(_offset(regions[trial.source], regions[name], season)),
         }
-        tested[name] = Tested(
+        tested[name] = TargetResult(
             confusion=_counts(target, outputs),
             n_not_observed=outputs.n_not_observed,
             closeness={key: None if np.isnan(value) else value for key, value in values.items()},
