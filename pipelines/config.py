@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from pipelines.config_file import Request
 from toolkit.cubes.recipe import FeatureRecipe, Fill, SeriesKind, emit_recipe
@@ -22,11 +22,6 @@ SENSORS_OF: Mapping[MapSensor, tuple[str, ...]] = {
     "both": ("sentinel-2", "emit"),
 }
 """What a map is asked for -> its sensors, in the order in which they are combined."""
-
-
-def _as_list(value: Any) -> Any:
-    """Take one path where several may stand."""
-    return [value] if isinstance(value, str | Path) else value
 
 
 class SearchRequest(Request):
@@ -167,36 +162,6 @@ class SamplesRequest(EmitRequest):
     )
     statistic: Statistic = Field(
         SPECTRA.statistic, description="EMIT: median of several granules, or the clearest of them."
-    )
-    seed: int = Field(0, description="Seed of every draw.")
-
-
-class TrainRequest(Request):
-    """A model from samples."""
-
-    paths: ClassVar[tuple[str, ...]] = ("out", "samples")
-
-    samples: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = Field(
-        description="Samples made by 'cropglobe samples'.", min_length=1
-    )
-    mix_versions: bool = Field(
-        False, description="EMIT: train on samples of several product versions, whose spectra differ."
-    )
-    network: str | None = Field(
-        None,
-        description="Network by name. Default: cropnet2d; for spectra cropnet1d.",
-    )
-    epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")
-    batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Step size of Adam.")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="Learning rate over time: constant or cosine."
-    )
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.2, description="Share of fields held out."
-    )
-    patience: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Stop after so many epochs without gain."
     )
     seed: int = Field(0, description="Seed of every draw.")
 

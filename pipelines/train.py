@@ -6,13 +6,14 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.config import TrainRequest
 from pipelines.emit_granules import trained_versions
 from pipelines.folder import prepare
+from pipelines.learn_config import TrainRequest
 from pipelines.progress import Progress
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import LabelError
 from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
+from toolkit.learn.resume import Journal
 from toolkit.learn.samples import join_samples, read_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
 from toolkit.storage import check_free
@@ -67,6 +68,9 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
         note = f"loss {epoch.loss:.3f}, validation macro F1 {epoch.macro_f1:.3f}"
         tell.count("epochs", epoch.number, epoch.of, since=start, note=note)
 
+    journal = Journal(path=config.out.with_name(f".{config.out.name}.training.safetensors"))
+    if journal.path.is_file():
+        tell.stage("an interrupted training is here; if it is this one, it goes on")
     checkpoint = train_classifier(
         samples,
         recipe,
@@ -76,11 +80,16 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             schedule=config.schedule,
+            augmentation=config.augmentation,
             validation_share=config.validation_share,
+            split=config.split,
             patience=config.patience,
             seed=config.seed,
+            device=config.device,
+            precision=config.precision,
         ),
         progress=report,
+        journal=journal,
     )
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
     config.write(config.out.with_name(f"{config.out.name}.yaml"))

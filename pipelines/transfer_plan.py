@@ -12,37 +12,40 @@ from pipelines.folder import write_json
 from pipelines.learn_config import TransferRequest
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError
+from toolkit.learn.augmentations import AUGMENTATIONS
 from toolkit.learn.samples import Samples
 from toolkit.learn.train import TrainConfig
 from toolkit.learn.transfer import FEATURES, MODEL_FEATURES, Configuration, Trial, TrialResult
 
 RESULT_VERSION = 1
 """Part of every key; raised when the code gives other results from the same inputs."""
-AUGMENTATIONS = ("none",)
-"""Names of augmentations."""
 
 
 def configurations(config: TransferRequest) -> list[Configuration]:
     """Return what is compared: every model with every feature it takes and every augmentation.
 
-    Harmonic coefficients are not augmented: only series can be moved in time.
+    Harmonic coefficients are trained on as they are: only series can be moved in time.
 
     Raises:
         InputError: an unknown name, or a model or feature that nothing else asked for goes with.
     """
     _check_names("models", config.models, tuple(MODEL_FEATURES))
     _check_names("features", config.features, FEATURES)
-    _check_names("augmentations", config.augmentations, AUGMENTATIONS)
-    found = [
-        Configuration(features=features, model=model, augmentation=augmentation)
+    _check_names("augmentations", config.augmentations, tuple(AUGMENTATIONS))
+    found = {
+        Configuration(
+            features=features,
+            model=model,
+            augmentation="none" if features == "harmonic" else augmentation,
+        ): None
         for model in dict.fromkeys(config.models)
         for features in dict.fromkeys(config.features or MODEL_FEATURES[model][:1])
         for augmentation in dict.fromkeys(config.augmentations)
-        if features in MODEL_FEATURES[model] and not (features == "harmonic" and augmentation != "none")
-    ]
+        if features in MODEL_FEATURES[model]
+    }
     _check_used("models", config.models, {one.model for one in found})
     _check_used("features", config.features, {one.features for one in found})
-    return found
+    return list(found)
 
 
 def plan_trials(config: TransferRequest, sources: tuple[str, ...]) -> list[Trial]:
@@ -68,6 +71,9 @@ def train_config(config: TransferRequest, trial: Trial) -> TrainConfig:
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         schedule=config.schedule,
+        augmentation=AUGMENTATIONS[trial.configuration.augmentation],
+        device=config.device,
+        precision=config.precision,
         seed=trial.seed,
     )
 
@@ -134,6 +140,6 @@ def _check_used(what: str, names: tuple[str, ...], used: set[str]) -> None:
         pairs = "; ".join(f"{model}: {', '.join(features)}" for model, features in MODEL_FEATURES.items())
         msg = (
             f"{what}: {idle[0]!r} goes with nothing else that is asked for. Models and their features: "
-            f"{pairs}; harmonic goes with augmentation none alone. Add what goes with it, or leave it out."
+            f"{pairs}. Add what goes with it, or leave it out."
         )
         raise InputError(msg)

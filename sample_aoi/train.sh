@@ -27,7 +27,7 @@ if [ "$only" != emit ]; then
         simulate sentinel-2 "$seed" --full-year
         sample sentinel-2 "$seed" "$work/scenes-$seed/catalog.json" --cap-per-field 6 --tile-size 128
     done
-    "$cropglobe" train "${parts[@]}" --epochs 8 --batch-size 64 --learning-rate 0.001 --schedule cosine \
+    "$cropglobe" train "${parts[@]}" --augment none --epochs 8 --batch-size 64 --learning-rate 0.001 --schedule cosine \
         --out sample_aoi/model
 fi
 if [ "$only" != sentinel-2 ]; then

@@ -148,5 +148,13 @@ class SensorMissingWarning(CropglobeWarning):
     """One of the sensors asked for has no scene, and the map is made without it."""
 
 
+class SeasonOnlyWarning(CropglobeWarning):
+    """Samples hold the season alone, and training cannot imitate other regions' dates."""
+
+
+class BatchHalvedWarning(CropglobeWarning):
+    """Memory did not suffice for a batch, and training goes on with smaller ones."""
+
+
 class GeometryRepairedWarning(CropglobeWarning):
     """A polygon was invalid and has been repaired."""

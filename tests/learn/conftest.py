@@ -75,7 +75,7 @@ def make_samples(recipe: FeatureRecipe) -> Callable[..., Samples]:
 @pytest.fixture(scope="session")
 def checkpoint(make_samples: Callable[..., Samples], recipe: FeatureRecipe) -> Checkpoint:
     """A network that knows the three classes."""
-    config = TrainConfig(epochs=8, batch_size=8, learning_rate=1e-3, device="cpu")
+    config = TrainConfig(epochs=8, batch_size=8, learning_rate=1e-3, augmentation=None, device="cpu")
     return train_classifier(make_samples(), recipe, config)
 
 

@@ -24,7 +24,7 @@ from toolkit.learn.train import Epoch, TrainConfig, train_classifier
 
 MakeSamples = Callable[..., Samples]
 
-QUICK = TrainConfig(epochs=1, batch_size=16, learning_rate=1e-3, device="cpu")
+QUICK = TrainConfig(epochs=1, batch_size=16, learning_rate=1e-3, augmentation=None, device="cpu")
 
 
 def test_separable_classes_are_learnt(checkpoint: Checkpoint) -> None:
@@ -253,12 +253,12 @@ def test_an_epoch_draws_every_sample_once_and_never_a_batch_of_one(n: int, sizes
     series = np.arange(n, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
     crop = np.arange(n, dtype=np.uint8)
     batches = Batches(series=series, crop=crop, mean=(0.0, 1.0), std=(1.0, 2.0), size=4)
-    drawn = list(batches.epoch(np.random.default_rng(0)))
+    drawn = list(batches.epoch(1))
     assert [len(x) for x, _ in drawn] == sizes
     order = np.concatenate([y.numpy() for _, y in drawn])
     assert sorted(order) == list(range(n))
     x = np.concatenate([x.numpy() for x, _ in drawn])
     np.testing.assert_array_equal(x[:, 0, 0], order)
     np.testing.assert_array_equal(x[:, 1, 0], (order - 1) / 2)
-    again = np.concatenate([y.numpy() for _, y in batches.epoch(np.random.default_rng(0))])
+    again = np.concatenate([y.numpy() for _, y in batches.epoch(1)])
     assert again.tolist() == order.tolist()

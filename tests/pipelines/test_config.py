@@ -14,8 +14,8 @@ from pipelines.config import (
     SamplesRequest,
     SearchRequest,
     SimulateRequest,
-    TrainRequest,
 )
+from pipelines.learn_config import TrainRequest
 from pipelines.options import request_options
 from toolkit.errors import InputError
 

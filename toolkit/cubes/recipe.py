@@ -6,6 +6,7 @@ those a model was trained on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -65,7 +66,8 @@ class FeatureRecipe:
             ),
             "step_days": (1 <= self.step_days <= 365, "1 to 365 days"),
             "first_step": (self.first_step >= 0, "0 or more"),
-            "n_steps": (1 <= self.n_steps <= 365 // max(self.step_days, 1), "1 to one year"),
+            # Composites of others may end the year with a short step: MODIS has 23 of 16 days.
+            "n_steps": (1 <= self.n_steps <= math.ceil(365 / max(self.step_days, 1)), "1 to one year"),
             "dilation_m": (0 <= self.dilation_m <= 5000, "0 to 5000 metres"),
             "statistic": (self.statistic in STATISTICS, f"one of {STATISTICS}"),
             **(self._checks_of_spectra() if "emit" in (self.sensor, self.kind) else {}),
@@ -104,6 +106,11 @@ class FeatureRecipe:
     def steps_per_year(self) -> int:
         """Whole steps in a year; days left over join the last step."""
         return 365 // self.step_days
+
+    @property
+    def covers_year(self) -> bool:
+        """Whether the steps are a whole year, from its start."""
+        return self.first_step == 0 and self.n_steps >= self.steps_per_year
 
     def full_year(self) -> FeatureRecipe:
         """Return the same recipe over all steps of a year, as samples are stored."""

@@ -22,7 +22,7 @@ from torch import nn
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import CheckpointError, CropglobeError
-from toolkit.learn.networks import NETWORKS, build_network
+from toolkit.learn.networks import NETWORKS, check_values, network_like
 from toolkit.legend import Legend
 from toolkit.storage import whole_folder
 
@@ -235,7 +235,7 @@ def _empty_network(checkpoint: Checkpoint) -> nn.Module:
     """Return the network without values: fast, and the random state stays untouched."""
     with torch.device("meta"):
         n_classes = len(checkpoint.legend.names)
-        return build_network(checkpoint.network, checkpoint.recipe.shape, n_classes)
+        return network_like(checkpoint.state, checkpoint.network, checkpoint.recipe.shape, n_classes)
 
 
 def _check_state(checkpoint: Checkpoint) -> None:
@@ -261,3 +261,4 @@ def _check_state(checkpoint: Checkpoint) -> None:
         if not bool(torch.isfinite(got).all()):
             msg = f"Weight {name} holds NaN or infinity; needed: numbers. Train the model again."
             raise CheckpointError(msg)
+    check_values(state, checkpoint.network, checkpoint.recipe.shape)

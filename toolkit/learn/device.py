@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal, get_args
 
 import torch
+from torch import nn
 
 from toolkit.errors import ModelError
+
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 DEVICES = ("auto", "cpu", "cuda")
 """Names of devices; ``auto`` is the GPU where there is one."""
@@ -50,9 +55,40 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch inside the block only; the caller's random state comes back afterwards."""
     gpus = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
-        # Not torch.manual_seed: that also seeds devices whose state is not brought back.
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        seed_device(seed, device)
         yield
+
+
+def seed_device(seed: int, device: torch.device) -> None:
+    """Seed torch on the CPU and on a device; call it inside :func:`seeded`."""
+    # Not torch.manual_seed: that also seeds devices whose state is not brought back.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+def uses_bf16(precision: Precision, network: nn.Module, device: torch.device) -> bool:
+    """Return whether a network is trained with products in bfloat16.
+
+    Args:
+        precision: what was asked for.
+        network: the network; small ones without 2D convolutions gain nothing (see ``tests/benchmarks``).
+        device: where it is trained.
+    """
+    if precision != "auto":
+        return precision == "bf16"
+    if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        return False
+    return has_bf16_units(device)
+
+
+def has_bf16_units(device: torch.device) -> bool:
+    """Return whether a processor multiplies bfloat16 faster than float32.
+
+    Without such units it is emulated, and several times slower.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere and later
+    flags: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has none
+    return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))

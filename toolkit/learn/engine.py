@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.device import reproducible
@@ -22,6 +22,7 @@ Classifier = Callable[[Series], Series]
 _NORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv1d: nn.BatchNorm1d,
     nn.Conv2d: nn.BatchNorm2d,
+    nn.Linear: nn.BatchNorm1d,
 }
 
 
@@ -53,10 +54,11 @@ def torch_engine(checkpoint: Checkpoint, device: torch.device) -> Classifier:
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """Fold each batch normalisation that follows a convolution into it, in place.
+    """Fold each batch normalisation that follows a convolution or linear layer into it, in place.
 
     Args:
-        network: in evaluation mode; only neighbours within one ``nn.Sequential`` are folded.
+        network: in evaluation mode; only neighbours within one ``nn.Sequential`` are folded. Linear
+            layers with a normalisation take ``(n, channel)``, as in all of our networks.
 
     Returns:
         The network; its output is the same up to rounding.
@@ -65,8 +67,9 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
         if not isinstance(module, nn.Sequential):
             continue
         for k in range(len(module) - 1):
-            conv, norm = module[k], module[k + 1]
-            if type(norm) is _NORMS.get(type(conv)):
-                module[k] = fuse_conv_bn_eval(conv, norm)  # type: ignore[type-var, arg-type]  # types checked in the line above
+            layer, norm = module[k], module[k + 1]
+            if type(norm) is _NORMS.get(type(layer)):
+                fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+                module[k] = fuse(layer, norm)  # type: ignore[type-var, arg-type]  # types checked two lines above
                 module[k + 1] = nn.Identity()
     return network

@@ -3,55 +3,62 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from toolkit.errors import ModelError
-from toolkit.learn.accuracy import Accuracy, compare
+from toolkit.errors import BatchHalvedWarning, ModelError
+from toolkit.learn.accuracy import compare
 from toolkit.learn.batches import Batches
+from toolkit.learn.best import Best
+from toolkit.learn.device import seed_device, uses_bf16
+from toolkit.learn.resume import Journal, Saved
 from toolkit.learn.train_config import Epoch, TrainConfig
 
 logger = logging.getLogger(__name__)
 
+HeldOut = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Best:
-    """The epoch with the best validation macro F1; among equals that of the lowest loss.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad allocation", "could not create a memory")
+"""What a RuntimeError of torch says when memory does not suffice; CUDA has a class of its own."""
 
-    Where fields are easy to tell apart, F1 is 1 long before the model is sure of anything.
-    """
 
-    epoch: int
-    """Counts from 1."""
-    state: Mapping[str, torch.Tensor]
-    """Weights and batch statistics, on the CPU."""
-    accuracy: Accuracy
-    """On the validation samples."""
-    loss: float
-    """Mean cross-entropy on the validation samples."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Training:
+    """A network that learns, and how."""
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Higher is better."""
-        return self.accuracy.macro_f1, -self.loss
+    network: nn.Module
+    """The network, on its device, in training mode while it learns."""
+    adam: torch.optim.Optimizer
+    """Moves its weights."""
+    loss_of: nn.Module
+    """Weighted cross-entropy."""
+    bf16: bool
+    """Whether products are computed in bfloat16."""
+    device: torch.device
+    """Where."""
 
 
 def fit(
     network: nn.Module,
     batches: Batches,
-    held_out: tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]],
+    held_out: HeldOut,
     config: TrainConfig,
     *,
     n_classes: int,
-    progress: Callable[[Epoch], None] | None,
-) -> Best:
-    """Train a network in place and return its best epoch.
+    progress: Callable[[Epoch], None] | None = None,
+    journal: Journal | None = None,
+    meaning: Mapping[str, Any] | None = None,
+) -> tuple[Best, int]:
+    """Train a network in place; return its best epoch and the size of the batches in the end.
 
     Args:
         network: freshly initialised, on the device to use.
@@ -60,36 +67,37 @@ def fit(
         config: how to train.
         n_classes: outputs of the network.
         progress: called after each epoch.
+        journal: where the state is kept after each epoch, and taken up from.
+        meaning: plain values that say which training the journal is of.
 
     Raises:
-        ModelError: a loss is no longer a number.
+        ModelError: a loss is no longer a number, or memory does not suffice for batches of two.
     """
-    device = next(network.parameters()).device
-    loss_of = nn.CrossEntropyLoss(class_weights(batches.crop, n_classes).to(device))
-    adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    cosine = config.schedule == "cosine"
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, config.epochs) if cosine else None
-    rng = np.random.default_rng(config.seed)
-    best: Best | None = None
-    for number in range(1, config.epochs + 1):
+    training = _training(network, batches, config, n_classes)
+    saved = journal.read(meaning or {}) if journal else None
+    best, first = None, 1
+    if saved is not None:
+        _take_up(training, saved)
+        batches, best, first = replace(batches, size=saved.batch_size), saved.best, saved.epoch + 1
+        logger.info("training goes on after epoch %d", saved.epoch)
+    for number in range(first, config.epochs + 1):
+        if best is not None and config.patience is not None and number - 1 - best.epoch >= config.patience:
+            break
         started = time.monotonic()
-        loss = _run_epoch(network, batches.epoch(rng), loss_of, adam)
-        if schedule is not None:
-            schedule.step()
-        this = _validate(network, held_out, config, number=number, n_classes=n_classes)
+        loss, batches = _epoch_in_memory(training, batches, config, number)
+        this = _validate(training, held_out, config, number=number, n_classes=n_classes)
         if best is None or this.rank > best.rank:
             best = this
-        seconds = time.monotonic() - started
+        if journal is not None:
+            journal.write(_state(training, number, batches.size, best), meaning or {})
         macro_f1 = this.accuracy.macro_f1
         logger.info("epoch %d: loss %.4f, macro F1 %.4f", number, loss, macro_f1)
         if progress is not None:
-            progress(Epoch(number, config.epochs, loss, macro_f1, seconds))
-        if config.patience is not None and number - best.epoch >= config.patience:
-            break
+            progress(Epoch(number, config.epochs, loss, macro_f1, time.monotonic() - started))
     if best is None:
         msg = f"No epoch was run; epochs is {config.epochs}, allowed: 1 or more."
         raise ModelError(msg)
-    return best
+    return best, batches.size
 
 
 def class_weights(crop: npt.NDArray[np.uint8], n_classes: int) -> torch.Tensor:
@@ -109,21 +117,108 @@ def class_weights(crop: npt.NDArray[np.uint8], n_classes: int) -> torch.Tensor:
     return torch.from_numpy(weights)
 
 
-def _run_epoch(
-    network: nn.Module,
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
-    loss_of: nn.Module,
-    adam: torch.optim.Optimizer,
-) -> float:
-    """Learn from each batch once; return the mean loss per sample."""
+def _training(network: nn.Module, batches: Batches, config: TrainConfig, n_classes: int) -> Training:
     device = next(network.parameters()).device
-    network.train()
+    if any(isinstance(module, nn.Conv2d) for module in network.modules()):
+        # An epoch takes 0.79 of the time (fp32) and 0.94 (bf16) on two cores with AVX-512.
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    return Training(
+        network=network,
+        adam=torch.optim.Adam(network.parameters(), lr=config.learning_rate),
+        loss_of=nn.CrossEntropyLoss(class_weights(batches.crop, n_classes).to(device)),
+        bf16=uses_bf16(config.precision, network, device),
+        device=device,
+    )
+
+
+def _take_up(training: Training, saved: Saved) -> None:
+    """Set network and optimiser to a saved state."""
+    training.network.load_state_dict(saved.network)
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in saved.adam.items():
+        number, key = name.split(".", 1)
+        moments.setdefault(int(number), {})[key] = tensor
+    groups = training.adam.state_dict()["param_groups"]
+    training.adam.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _state(training: Training, number: int, batch_size: int, best: Best) -> Saved:
+    """Return a copy of where the training stands."""
+    moments = training.adam.state_dict()["state"]
+    return Saved(
+        epoch=number,
+        batch_size=batch_size,
+        network={name: _copy(tensor) for name, tensor in training.network.state_dict().items()},
+        adam={f"{k}.{name}": _copy(t) for k, values in moments.items() for name, t in values.items()},
+        best=best,
+    )
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().clone()
+
+
+def _epoch_in_memory(
+    training: Training, batches: Batches, config: TrainConfig, number: int
+) -> tuple[float, Batches]:
+    """Learn from each batch once; if memory does not suffice, from the start again with half the batch.
+
+    Returns:
+        The mean loss per sample, and the batches as they are now.
+    """
+    if config.schedule == "cosine":
+        for group in training.adam.param_groups:
+            share = (1 + math.cos(math.pi * (number - 1) / config.epochs)) / 2
+            group["lr"] = config.learning_rate * share
+    before = _state(
+        training, number - 1, batches.size, Best(0, {}, compare(np.zeros(0, int), np.zeros(0, int), 1), 0)
+    )
+    while True:
+        seed_device(_epoch_seed(config.seed, number), training.device)
+        try:
+            return _run_epoch(training, batches.epoch(number, training.device)), batches
+        except (MemoryError, RuntimeError) as error:  # CUDA's error is a RuntimeError too
+            if not _is_out_of_memory(error):
+                raise
+            if batches.size < 4:
+                msg = (
+                    f"Memory does not suffice to train on batches of {batches.size} ({error}). "
+                    "Use a smaller network, or a machine with more memory."
+                )
+                raise ModelError(msg) from error
+        batches = replace(batches, size=batches.size // 2)
+        warnings.warn(
+            f"Memory does not suffice: batches are halved to {batches.size} samples, and the epoch starts "
+            f"again. Ask for batch_size={batches.size} to train like this from the start.",
+            BatchHalvedWarning,
+            stacklevel=2,
+        )
+        training.adam.zero_grad()
+        _take_up(training, before)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(text in str(error).lower() for text in OUT_OF_MEMORY)
+
+
+def _epoch_seed(seed: int, number: int) -> int:
+    """Return the seed of an epoch's dropout."""
+    return int(np.random.SeedSequence([seed, number, 2]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _run_epoch(training: Training, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    """Learn from each batch once; return the mean loss per sample."""
+    training.network.train()
     total, n = 0.0, 0
     for series, crop in batches:
-        adam.zero_grad()
-        loss = loss_of(network(series.to(device)), crop.to(device))
+        training.adam.zero_grad()
+        with torch.autocast(training.device.type, torch.bfloat16, enabled=training.bf16):
+            logits = training.network(series)
+        loss = training.loss_of(logits.float(), crop)
         loss.backward()
-        adam.step()
+        training.adam.step()
         total += loss.item() * len(crop)
         n += len(crop)
     _check_loss(total / n, "training")
@@ -140,21 +235,15 @@ def _check_loss(loss: float, part: str) -> None:
 
 
 def _validate(
-    network: nn.Module,
-    held_out: tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]],
-    config: TrainConfig,
-    *,
-    number: int,
-    n_classes: int,
+    training: Training, held_out: HeldOut, config: TrainConfig, *, number: int, n_classes: int
 ) -> Best:
-    """Return what this epoch's weights are worth, with a copy of them."""
+    """Return what this epoch's weights are worth in float32, as maps are made, with a copy of them."""
     series, crop = held_out
-    device = next(network.parameters()).device
-    network.eval()
+    network = training.network.eval()
     with torch.inference_mode():
         logits = torch.cat(
             [
-                network(torch.from_numpy(series[k : k + config.batch_size]).to(device)).cpu()
+                network(torch.from_numpy(series[k : k + config.batch_size]).to(training.device)).cpu()
                 for k in range(0, len(series), config.batch_size)
             ]
         )
@@ -162,5 +251,5 @@ def _validate(
         loss = float(nn.functional.cross_entropy(logits, truth))
     _check_loss(loss, "validation")
     predicted = logits.numpy().argmax(axis=1)
-    state = {name: t.detach().cpu().clone() for name, t in network.state_dict().items()}
+    state = {name: _copy(tensor) for name, tensor in network.state_dict().items()}
     return Best(number, state, compare(crop, predicted, n_classes), loss)

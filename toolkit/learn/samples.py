@@ -34,6 +34,9 @@ ARRAYS: dict[str, type[np.generic]] = {
 }
 """Arrays of samples and their types."""
 
+BLOCK_DEGREES = 0.5
+"""Edge of the cells by which samples are split where neighbouring fields are too alike: 55 km of latitude."""
+
 CHUNK = 4096
 """Samples in a chunk of the store: 12 MB of ten bands and a year of five-day steps."""
 
@@ -47,11 +50,11 @@ class Samples:
     crop: npt.NDArray[np.uint8]
     """uint8 ``(sample,)``, class index in the legend."""
     field: npt.NDArray[np.int32]
-    """int32 ``(sample,)``, field the pixel lies in."""
+    """int32 ``(sample,)``, field the pixel lies in; 0 unknown."""
     lon: npt.NDArray[np.float64]
-    """float64 ``(sample,)``, degrees east, centre of the pixel."""
+    """float64 ``(sample,)``, degrees east, centre of the pixel; NaN unknown."""
     lat: npt.NDArray[np.float64]
-    """float64 ``(sample,)``, degrees north, centre of the pixel."""
+    """float64 ``(sample,)``, degrees north, centre of the pixel; NaN unknown."""
     recipe: FeatureRecipe
     """What the series mean; usually the full year, so that any season can be cut from it."""
     legend: Legend = CROPGLOBE
@@ -100,6 +103,14 @@ class Samples:
             index: bool ``(sample,)``, or positions.
         """
         return replace(self, **{name: getattr(self, name)[index] for name in ARRAYS})
+
+    @property
+    def block(self) -> npt.NDArray[np.int64]:
+        """Cell of :data:`BLOCK_DEGREES` a sample lies in, int64 ``(sample,)``, worldwide; -1 unknown."""
+        column = np.floor((self.lon + 180) / BLOCK_DEGREES)
+        row = np.floor((self.lat + 90) / BLOCK_DEGREES)
+        cell = row * round(360 / BLOCK_DEGREES) + column
+        return np.where(np.isfinite(cell), cell, -1).astype(np.int64)
 
     @property
     def content_hash(self) -> str:

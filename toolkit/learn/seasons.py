@@ -38,7 +38,7 @@ def cut_season(series: Series, have: FeatureRecipe, want: FeatureRecipe) -> Seri
         season = {"first_step": want.first_step, "n_steps": want.n_steps}
         check_same_recipe(replace(as_wanted, first_step=want.first_step, n_steps=want.n_steps), want)
         last = want.first_step + want.n_steps
-        if have != have.full_year() or last > have.n_steps:
+        if not have.covers_year or last > have.n_steps:
             msg = (
                 f"Samples hold steps {have.first_step} to {have.first_step + have.n_steps - 1} of "
                 f"{have.steps_per_year} in the year; wanted: {season}. "
@@ -46,11 +46,16 @@ def cut_season(series: Series, have: FeatureRecipe, want: FeatureRecipe) -> Seri
             )
             raise RecipeMismatchError(msg)
         series = series[:, :, want.first_step : last]
-    return _filled(series, periodic=want.fill == "periodic") if want.fill != have.fill else series
+    return filled(series, periodic=want.fill == "periodic") if want.fill != have.fill else series
 
 
-def _filled(series: Series, *, periodic: bool) -> Series:
-    """Fill gaps linearly in time, each band of each sample for itself."""
+def filled(series: Series, *, periodic: bool) -> Series:
+    """Return series with gaps filled linearly in time, each band of each sample for itself.
+
+    Args:
+        series: float32 ``(sample, band, step)``, NaN in gaps.
+        periodic: fill the ends across the turn of the year; otherwise the nearest value is held.
+    """
     samples, bands, steps = series.shape
     rows = np.ascontiguousarray(series.reshape(-1, steps).T)
     return np.ascontiguousarray(fill_linear(rows, periodic=periodic).T).reshape(samples, bands, steps)

@@ -1,9 +1,9 @@
-"""Training of a network on samples, validated on other fields."""
+"""Training of a model on samples, validated on other fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,19 @@ import numpy.typing as npt
 import torch
 
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.errors import LabelError, RecipeMismatchError
-from toolkit.learn.accuracy import split_fields
+from toolkit.errors import RecipeMismatchError
+from toolkit.learn.accuracy import Accuracy
+from toolkit.learn.augment import augmented_copies
 from toolkit.learn.batches import Batches
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.device import reproducible, resolve_device, seeded
 from toolkit.learn.fit import fit
 from toolkit.learn.networks import build_network
+from toolkit.learn.resume import Journal
 from toolkit.learn.samples import Samples
-from toolkit.learn.seasons import cut_season
+from toolkit.learn.splits import Split, split_samples
 from toolkit.learn.train_config import Epoch, TrainConfig
+from toolkit.learn.training_set import TrainingSet, training_set
 
 __all__ = ["Epoch", "TrainConfig", "train_classifier"]
 
@@ -31,7 +34,19 @@ OVER_TIME = ("cropnet2d",)
 """Networks for series only."""
 
 DEFAULTS = TrainConfig()
-"""As published by Tong & Wang 2025."""
+"""As published by Tong & Wang 2025, but for what ``docs/method.md`` lists."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Fitted:
+    """What a way of training gives."""
+
+    state: dict[str, torch.Tensor]
+    """Weights by name."""
+    accuracy: Accuracy
+    """On the validation samples."""
+    notes: dict[str, Any]
+    """How it went; plain values for the checkpoint's metrics."""
 
 
 def train_classifier(
@@ -40,66 +55,123 @@ def train_classifier(
     config: TrainConfig = DEFAULTS,
     *,
     progress: Callable[[Epoch], None] | None = None,
+    journal: Journal | None = None,
 ) -> Checkpoint:
-    """Train a network; the weights of the best epoch are kept.
+    """Train a model; the weights of the best epoch are kept.
 
     That is the epoch with the highest macro F1 on the validation fields, among equals the one with
     the lowest loss there.
 
-    Fields, never pixels, are divided into training and validation. The same samples, recipe and
-    config give the same checkpoint on one machine. The caller's random state is not touched.
+    Fields, never pixels, are divided into training and validation, where they are known. The same samples,
+    recipe and config give the same checkpoint on one machine, also if the training was interrupted and taken
+    up again. The caller's random state is not touched.
 
     Args:
         samples: labelled series, full year or the recipe's season.
         recipe: features of the maps to be made.
         config: how to train.
         progress: called after each epoch.
+        journal: file that holds the state after each epoch; if there is one of this training, it goes on from
+            there. It is removed in the end.
 
     Raises:
         RecipeMismatchError: the samples cannot give the recipe's features.
         LabelError: series with NaN, only one class, or too few fields to validate.
-        ModelError: unknown device, or the loss diverges.
+        ModelError: unknown device, the loss diverges, or memory does not suffice.
     """
     _check_kind(recipe, config.network)
     device = resolve_device(config.device)
-    series = cut_season(samples.series, samples.recipe, recipe)
-    # A year's series may hold nothing in the season; a map calls such a pixel not observed.
-    empty = np.isnan(series).all(axis=2)
-    seen = np.logical_not(np.any(empty, axis=1))
-    samples, series = samples.select(seen), series[seen]
-    _check_complete(series)
-    training, validation = _split(samples, config)
-    mean, std = _band_statistics(series[training])
-    batches = Batches(
-        series=series[training],
-        crop=samples.crop[training],
-        mean=mean,
-        std=std,
-        size=config.batch_size,
+    given = training_set(samples, recipe, config.augmentation)
+    split = split_samples(given.samples, share=config.validation_share, seed=config.seed, by=config.split)
+    mean, std = _band_statistics(given.season[split.training])
+    batches = _batches(given, split, config, (mean, std))
+    provenance = _provenance(samples, config, device)
+    fitted = _fit_network(
+        batches,
+        (normalise(given.season[split.validation], mean, std), given.samples.crop[split.validation]),
+        recipe,
+        config,
+        n_classes=len(samples.legend.names),
+        progress=progress,
+        journal=journal,
+        meaning={"recipe": recipe.to_dict(), **provenance},
     )
-    n_classes = len(samples.legend.names)
-    held_out = normalise(series[validation], mean, std), samples.crop[validation]
-    with seeded(config.seed, device), reproducible(device):
-        network = build_network(config.network, recipe.shape, n_classes).to(device)
-        best = fit(network, batches, held_out, config, n_classes=n_classes, progress=progress)
-    counts = {"training": training, "validation": validation}
+    counts = {"training": split.training, "validation": split.validation}
     metrics = {
-        **best.accuracy.to_dict(samples.legend),
-        "epoch": best.epoch,
-        "loss": best.loss,
-        "fields": {key: len(np.unique(samples.field[part])) for key, part in counts.items()},
-        "samples": {key: _count_classes(samples, part) for key, part in counts.items()},
+        **fitted.accuracy.to_dict(samples.legend),
+        **fitted.notes,
+        "split": split.by,
+        f"{split.by}s" if split.by != "series" else "series": split.counts(),
+        "samples": {key: _count_classes(given.samples, part) for key, part in counts.items()},
     }
+    if journal is not None:
+        journal.remove()
     return Checkpoint(
         network=config.network,
-        state=best.state,
+        state=fitted.state,
         recipe=recipe,
         legend=samples.legend,
         mean=mean,
         std=std,
         metrics=metrics,
-        provenance=_provenance(samples, config, device),
+        provenance=provenance,
     )
+
+
+def _batches(
+    given: TrainingSet, split: Split, config: TrainConfig, statistics: tuple[tuple[float, ...], ...]
+) -> Batches:
+    """Return the training samples, to be varied in each epoch or, as published, varied once."""
+    mean, std = statistics
+    year, crop = given.year[split.training], given.samples.crop[split.training]
+    augmentation = given.augmentation
+    if augmentation is not None and augmentation.published:
+        generator = torch.Generator().manual_seed(config.seed)
+        copies = augmented_copies(torch.from_numpy(year), given.window, augmentation, generator)
+        year = np.concatenate([given.season[split.training], *(copy.numpy() for copy in copies)])
+        crop = np.tile(crop, 1 + len(copies))
+        augmentation = None
+    elif augmentation is None:
+        year = given.season[split.training]
+    return Batches(
+        series=year,
+        crop=crop,
+        mean=mean,
+        std=std,
+        size=config.batch_size,
+        seed=config.seed,
+        window=given.window,
+        augmentation=augmentation,
+    )
+
+
+def _fit_network(
+    batches: Batches,
+    held_out: tuple[Series, npt.NDArray[np.uint8]],
+    recipe: FeatureRecipe,
+    config: TrainConfig,
+    *,
+    n_classes: int,
+    progress: Callable[[Epoch], None] | None,
+    journal: Journal | None,
+    meaning: dict[str, Any],
+) -> Fitted:
+    """Train a network by gradient descent."""
+    device = resolve_device(config.device)
+    with seeded(config.seed, device), reproducible(device):
+        network = build_network(config.network, recipe.shape, n_classes).to(device)
+        best, batch_size = fit(
+            network,
+            batches,
+            held_out,
+            config,
+            n_classes=n_classes,
+            progress=progress,
+            journal=journal,
+            meaning=meaning,
+        )
+    notes = {"epoch": best.epoch, "loss": best.loss, "batch_size": batch_size}
+    return Fitted(state=dict(best.state), accuracy=best.accuracy, notes=notes)
 
 
 def _check_kind(recipe: FeatureRecipe, network: str) -> None:
@@ -129,40 +201,6 @@ def _provenance(samples: Samples, config: TrainConfig, device: torch.device) -> 
         "device": device.type,
         "torch": torch.__version__,
     }
-
-
-def _check_complete(series: Series) -> None:
-    bad = ~np.isfinite(series).all(axis=(1, 2))
-    if bad.any():
-        msg = (
-            f"{int(bad.sum())} of {len(series)} samples hold NaN or infinity; needed: numbers in "
-            "every step. Extract them from features with filled gaps (recipe.fill='linear')."
-        )
-        raise LabelError(msg)
-
-
-def _split(samples: Samples, config: TrainConfig) -> tuple[Flags, Flags]:
-    """Return which samples train and which validate, bool ``(sample,)`` each."""
-    ids, held_out = split_fields(samples.field, samples.crop, share=config.validation_share, seed=config.seed)
-    training = np.isin(samples.field, ids)
-    validation = np.isin(samples.field, held_out)
-    per_class = {
-        name: len(np.unique(samples.field[samples.crop == k])) for k, name in enumerate(samples.legend.names)
-    }
-    listed = ", ".join(f"{name} {n}" for name, n in per_class.items() if n) or "none"
-    if len(np.unique(samples.crop[training])) < 2:
-        msg = (
-            f"Training needs fields of two classes or more; got fields: {listed}. "
-            "Add fields of other crops, or of 'other'."
-        )
-        raise LabelError(msg)
-    if not validation.any():
-        msg = (
-            f"Validation needs a class with two fields or more; got fields: {listed}. "
-            "Add fields, as pixels of one field may not stand on both sides."
-        )
-        raise LabelError(msg)
-    return training, validation
 
 
 def _band_statistics(series: Series) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from toolkit.errors import InputError
+from toolkit.learn.augmentations import Augmentation
+from toolkit.learn.device import PRECISIONS, Precision
 from toolkit.learn.networks import NETWORKS
+from toolkit.learn.splits import SPLITS, SplitBy
 
 Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How a network is trained; the defaults are those of Tong & Wang 2025."""
+    """How a model is trained; the defaults are those of Tong & Wang 2025."""
 
     network: str = "cropnet2d"
     """Name in :data:`toolkit.learn.networks.NETWORKS`."""
@@ -25,14 +28,21 @@ class TrainConfig:
     """Of Adam."""
     schedule: Schedule = "constant"
     """``cosine`` lowers the learning rate to zero over the epochs."""
+    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    """How series are varied in each epoch; None: not at all. A spectrum has no steps to vary."""
     validation_share: float = 0.2
     """Part of each class's fields kept for validation."""
+    split: SplitBy = "auto"
+    """What is kept together: see :func:`toolkit.learn.splits.split_samples`."""
     seed: int = 0
-    """Of the split, the initial weights, the order of samples and the dropout."""
+    """Of the split, the initial weights, the order of samples, what varies them, and the dropout."""
     patience: int | None = None
     """Stop after this many epochs without a better one; None: never."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    precision: Precision = "auto"
+    """``fp32``; ``bf16``: products in bfloat16, weights and sums in float32; ``auto``: bf16 where the
+    processor has units for it and the network gains from them."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
@@ -43,8 +53,10 @@ class TrainConfig:
             "learning_rate": (0 < self.learning_rate <= 1, "above 0, up to 1"),
             "schedule": (self.schedule in get_args(Schedule), f"one of {get_args(Schedule)}"),
             "validation_share": (0 < self.validation_share < 1, "between 0 and 1"),
+            "split": (self.split in SPLITS, f"one of {', '.join(SPLITS)}"),
             "seed": (0 <= self.seed < 2**63, "0 to 2**63 - 1"),
             "patience": (self.patience is None or self.patience >= 1, "1 or more, or None"),
+            "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
         }
         for name, (fine, allowed) in checks.items():
             if not fine:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError
-from toolkit.learn.accuracy import confusion, split_fields
+from toolkit.learn.accuracy import confusion
 from toolkit.learn.distance import (
     average_thresholded_confidence,
     frechet_distance,
@@ -25,6 +25,7 @@ from toolkit.learn.predict_samples import SampleOutputs, run_samples
 from toolkit.learn.sample_harmonics import harmonic_samples
 from toolkit.learn.samples import Samples
 from toolkit.learn.seasons import cut_season
+from toolkit.learn.splits import split_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
 
 Counts = npt.NDArray[np.int64]
@@ -191,7 +192,8 @@ def run_trial(
     checkpoint = train_classifier(source, recipe, config, progress=progress)
     own = run_samples(source, checkpoint, device=config.device)
     observed = source.select(own.seen)
-    held_out = _held_out(observed, config)
+    # As the training drew it: the same samples, share and seed.
+    split = split_samples(observed, share=config.validation_share, seed=config.seed, by=config.split)
     tested = {}
     for name in targets:
         if name == trial.source:
@@ -200,7 +202,7 @@ def run_trial(
         outputs = run_samples(target, checkpoint, device=config.device)
         values = {
             **_closeness(own, outputs),
-            "thresholded_confidence": _foretold(own, outputs, held_out, observed.crop),
+            "thresholded_confidence": _foretold(own, outputs, split.validation, observed.crop),
             "phenology_days": abs(_offset(regions[trial.source], regions[name], season)),
         }
         tested[name] = TargetResult(
@@ -244,12 +246,6 @@ def _foretold(
     probability = own.probability[held_out]
     right = probability.argmax(axis=1) == crop[held_out]
     return average_thresholded_confidence(probability, right, outputs.probability)
-
-
-def _held_out(source: Samples, config: TrainConfig) -> Flags:
-    """Return which of the observed samples the training kept for validation, as it drew them."""
-    _, ids = split_fields(source.field, source.crop, share=config.validation_share, seed=config.seed)
-    return np.isin(source.field, ids)
 
 
 def _offset(source: Samples, target: Samples, season: FeatureRecipe) -> float:
