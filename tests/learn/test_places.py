@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -44,3 +45,37 @@ def test_the_same_samples_twice_keep_their_number_of_fields(make_samples: Callab
     samples = make_samples(24)
     joined = join_samples([samples, samples])
     assert len(np.unique(joined.field)) == len(np.unique(samples.field))
+
+
+def test_samples_of_no_known_field_stay_so() -> None:
+    ids, lon, lat = part({1: 10.0, 2: 10.01}, seed=0)
+    packaged = np.zeros(5, np.int32), np.full(5, np.nan), np.full(5, np.nan)
+    unknown, fields = fields_on_the_ground([packaged, (ids, lon, lat)])
+    np.testing.assert_array_equal(unknown, 0)
+    assert sorted(set(fields)) == [1, 2]
+    mixed, _ = fields_on_the_ground([(np.where(ids == 2, 0, ids), lon, lat), (ids, lon, lat)])
+    np.testing.assert_array_equal(mixed == 0, ids == 2)
+
+
+def test_parts_of_no_known_field_at_all_are_all_unknown() -> None:
+    packaged = np.zeros(3, np.int32), np.full(3, np.nan), np.full(3, np.nan)
+    for ids in fields_on_the_ground([packaged, packaged]):
+        assert ids.dtype == np.int32
+        np.testing.assert_array_equal(ids, 0)
+
+
+def test_fields_without_a_place_are_never_joined() -> None:
+    nowhere = np.full(4, np.nan)
+    ids = np.array([1, 1, 2, 2], np.int32)
+    one, other = fields_on_the_ground([(ids, nowhere, nowhere), (ids, nowhere, nowhere)])
+    assert len({*one, *other}) == 4
+    assert one[0] == one[1] != one[2] == one[3]
+
+
+def test_joined_samples_keep_unknown_fields(make_samples: Callable[..., Samples]) -> None:
+    samples = make_samples(24)
+    nowhere = np.full(24, np.nan)
+    packaged = replace(samples, field=np.zeros(24, np.int32), lon=nowhere, lat=nowhere)
+    joined = join_samples([packaged, samples])
+    np.testing.assert_array_equal(joined.field[:24], 0)
+    assert (joined.field[24:] > 0).all()

@@ -128,7 +128,7 @@ def join_samples(parts: Sequence[Samples], *, same_fields: bool = False) -> Samp
         parts: samples of one recipe and legend.
         same_fields: the parts are tiles of one area, so that equal numbers are one field; the samples
             are then sorted by field and place, and the order of the parts does not matter. Otherwise
-            fields get new numbers, so that none is shared by two parts.
+            fields get new numbers, so that none is shared by two parts; 0, an unknown field, stays 0.
 
     Raises:
         RecipeMismatchError: the recipes differ.
