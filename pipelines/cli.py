@@ -18,13 +18,8 @@ from pipelines.config import (
     SamplesRequest,
     SimulateRequest,
 )
-<<<<<<< HEAD
-from pipelines.learn_config import TransferRequest
+from pipelines.learn_config import TrainRequest, TransferRequest
 from pipelines.options import RequestCommand, request_options
-=======
-from pipelines.learn_config import TrainRequest
-from pipelines.options import request_options
->>>>>>> main
 from toolkit.catalog.redaction import redact, redact_logs
 from toolkit.errors import CropglobeError, CropglobeWarning
 

@@ -1,4 +1,4 @@
-"""Transfer workflow: train on each source, test on each target, tell which source suits which target."""
+"""Transfer workflow: train on each source, test on each target, recommend sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions of a transfer benchmark: read from stores or packaged files, or simulated; checked together."""
+"""Regions of a transfer benchmark: stores, packaged files or simulated; all alike."""
 
 from __future__ import annotations
 

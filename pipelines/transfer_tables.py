@@ -1,4 +1,4 @@
-"""Tables of a transfer benchmark: CSV, JSON, Markdown, a picture, and the lines for a terminal."""
+"""Tables of a transfer benchmark: CSV, JSON, Markdown, picture, terminal."""
 
 from __future__ import annotations
 

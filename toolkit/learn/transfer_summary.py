@@ -1,4 +1,4 @@
-"""What the trials of a transfer benchmark say together: means over seeds, paired differences."""
+"""What the trials of a transfer benchmark say together: means and paired differences."""
 
 from __future__ import annotations
 
