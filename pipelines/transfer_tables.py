@@ -26,6 +26,9 @@ NO_PICTURE = (
     "Install cropglobe[plots] and run the same command again: nothing is trained anew."
 )
 
+HEADLINE = ("mmd", "phenology_days", "confidence")
+"""Measures for the terminal, the first that there is: MMD is free of the features' scale and bounded, so that
+sources compare whose networks differ."""
 PAIRED = (
     "Mean of first minus second over cells; 95 % by a paired t over cells, as if they were independent, and "
     "by a bootstrap over sources."
@@ -110,21 +113,18 @@ def screen_lines(
 
 
 def _recommended(rankings: Sequence[Ranking]) -> list[str]:
-    """One line per target with the closest source by features, or by phenology where there are none."""
-    found = {one.measure for one in rankings}
-    measure = next((name for name in ("frechet_relative", "phenology_days") if name in found), None)
+    """One line per target with the closest source, and how far closeness is to be trusted."""
+    measured = {one.measure for one in rankings}
+    measure = next((name for name in HEADLINE if name in measured), None)
     if measure is None:
         return ["sources cannot be ranked: each target has one source only"]
-    of_measure = [one for one in rankings if one.measure == measure]
-    lines = [f"source recommended without labels, by {MEASURES[measure].meaning}:"]
-    for one in of_measure:
-        if one.target != "all":
-            right = "the best" if one.regret == 0 else f"best is {one.best}, macro F1 +{one.regret:.3f}"
-            lines.append(f"  {one.target}: {one.recommended} ({right})")
-    pooled = [one for one in rankings if one.target == "all"]
-    if pooled:
-        each = ", ".join(f"{one.measure} {number(one.spearman, 2)}" for one in pooled)
-        lines.append(f"  rank correlation of closeness and macro F1, all cells: {each}")
+    lines = [f"closest source, without labels of the target ({MEASURES[measure].meaning}):"]
+    for one in (one for one in rankings if one.measure == measure and one.target != "all"):
+        right = "the best" if one.best == one.recommended else f"best {one.best}, {one.regret:+.3f} macro F1"
+        lines.append(f"  {one.target}: {one.recommended} ({right})")
+    if pooled := [one for one in rankings if one.target == "all"]:
+        lines.append(f"rank correlation of closeness and macro F1 over all {pooled[0].n_sources} cells:")
+        lines.append("  " + ", ".join(f"{one.measure} {number(one.spearman, 2)}" for one in pooled))
     return lines
 
 

@@ -156,6 +156,8 @@ def test_the_mean_ndvi_counts_what_is_observed() -> None:
         [[[0.1, 0.1, np.nan], [0.3, 0.5, np.nan]], [[0.1, np.nan, np.nan], [0.1, 0.5, np.nan]]], np.float32
     )
     np.testing.assert_allclose(mean_ndvi(series, recipe), [0.25, 2 / 3, np.nan], rtol=1e-6)
+    seldom = np.concatenate([series[:1]] + [series[1:]] * 4)  # the second step: one of five
+    assert np.isnan(mean_ndvi(seldom, recipe)[1:]).all()
     assert mean_ndvi(series, FeatureRecipe(bands=("B02", "B08"), n_steps=3, step_days=30)) is None
 
 

@@ -273,6 +273,8 @@ def test_rankings_are_the_rank_correlation_of_scipy() -> None:
     assert by_measure["confidence"].spearman == pytest.approx(1)
     assert by_measure["confidence"].regret == 0
     assert np.isnan(by_measure["phenology_days"].spearman)  # all sources alike: nothing is ranked
+    assert by_measure["phenology_days"].recommended == "a, b, c, d"
+    assert by_measure["phenology_days"].regret > frechet.regret
     assert "mmd" not in by_measure
 
 

@@ -25,6 +25,9 @@ MMD_SAMPLES = 1000
 """Most samples of each side in the kernel distance, as its cost grows with their square. Our choice."""
 RED, NIR = "B04", "B08"
 """Bands of the NDVI, (NIR - red) / (NIR + red)."""
+OBSERVED_SHARE = 0.25
+"""A step of a mean curve counts where at least this share of the samples is observed: the few pixels seen
+through the gaps of a cloudy step are mostly its haze. Our choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +113,14 @@ def maximum_mean_discrepancy(a: Array, b: Array, *, most: int = MMD_SAMPLES, see
 def mean_ndvi(series: Series, recipe: FeatureRecipe) -> Floats | None:
     """Return the mean NDVI of each step over the samples that are observed there.
 
+    The mean of all crops: regions that grow them in other shares differ in it, whatever their calendars.
+
     Args:
         series: reflectance ``(sample, band, step)``, NaN in gaps.
         recipe: what the series mean.
 
     Returns:
-        float64 ``(step,)``, NaN where no sample is observed; None without red and near infrared.
+        float64 ``(step,)``, NaN where fewer than :data:`OBSERVED_SHARE` are; None without these bands.
     """
     if not {RED, NIR} <= set(recipe.bands):
         return None
@@ -125,7 +130,8 @@ def mean_ndvi(series: Series, recipe: FeatureRecipe) -> Floats | None:
     seen = np.isfinite(index)
     n = seen.sum(axis=0)
     sums = np.where(seen, index, 0).sum(axis=0)
-    return np.asarray(np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0))
+    enough = (n > 0) & (n >= OBSERVED_SHARE * len(series))
+    return np.asarray(np.divide(sums, n, out=np.full(len(n), np.nan), where=enough))
 
 
 def phenology_offset(source: Floats, target: Floats, *, step_days: int, circular: bool) -> float:

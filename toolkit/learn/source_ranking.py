@@ -32,11 +32,12 @@ class Ranking:
     spearman: float
     """Rank correlation of closeness and macro F1, 1: as true accuracy ranks them; NaN if all are equal."""
     recommended: str
-    """Closest source; empty for ``all``."""
+    """Closest source, or several that are equally close, with commas; empty for ``all``."""
     best: str
     """Source with the highest macro F1; empty for ``all``."""
     regret: float
-    """Macro F1 of the best source minus that of the recommended one; for ``all`` the mean over targets."""
+    """Macro F1 of the best source minus that of the recommended one, or the mean of several; for ``all`` the
+    mean over targets."""
 
 
 def rank_sources(
@@ -53,7 +54,8 @@ def rank_sources(
         legend: classes of the confusion matrices.
     """
     truth = _truth(results, configuration, legend)
-    targets = list(dict.fromkeys(target for _, target in truth))
+    order = list(dict.fromkeys(name for cell in truth for name in cell))  # sources first, as in the matrix
+    targets = sorted({target for _, target in truth}, key=order.index)
     rankings = []
     for measure in MEASURES:
         measured_with, close = _closeness(results, configuration, measure)
@@ -122,7 +124,7 @@ def _ranking(
     cells = [cell for cell in truth if cell[1] == target and cell in close]
     if len(cells) < 2:  # nothing to choose from
         return None
-    recommended = max(cells, key=lambda cell: close[cell])
+    closest = [cell for cell in cells if close[cell] == max(close[other] for other in cells)]
     best = max(cells, key=lambda cell: truth[cell])
     return Ranking(
         configuration=configuration,
@@ -131,9 +133,9 @@ def _ranking(
         measure=measure,
         n_sources=len(cells),
         spearman=_spearman([close[c] for c in cells], [truth[c] for c in cells]),
-        recommended=recommended[0],
+        recommended=", ".join(source for source, _ in closest),
         best=best[0],
-        regret=truth[best] - truth[recommended],
+        regret=truth[best] - float(np.mean([truth[cell] for cell in closest])),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +44,7 @@ def draw_transfer(summaries: Sequence[Summary], path: Path, *, title: str) -> Pa
     sources = list(dict.fromkeys(one.source for one in summaries))
     targets = [name for name in sources if any(one.target == name for one in summaries)]
     targets += [one for one in dict.fromkeys(each.target for each in summaries) if one not in sources]
-    columns = min(COLUMNS, len(configurations))
+    columns = min(COLUMNS, math.isqrt(len(configurations) - 1) + 1)
     rows = -(-len(configurations) // columns)
     width, height = 1.6 + 0.75 * len(targets), 1.9 + 0.5 * len(sources)
     # A figure of its own, without pyplot: what a notebook has open stays as it is.
@@ -86,7 +87,7 @@ def _draw_matrix(
         color = "black" if value > 0.6 else "white"  # legible on both ends of the colours
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
         if sources[row] == targets[column]:
-            axes.add_patch(Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, ec="white", lw=1.5))
+            axes.add_patch(Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, ec=color, lw=1.5))
     axes.set_xticks(range(len(targets)), targets, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(len(sources)), sources, fontsize=8)
     axes.set_xlabel("target", fontsize=8)
