@@ -15,11 +15,14 @@ from pipelines.config import (
     SearchRequest,
     SimulateRequest,
 )
-from pipelines.learn_config import TrainRequest
+from pipelines.learn_config import TrainRequest, TransferRequest
 from pipelines.options import request_options
 from toolkit.errors import InputError
 
-REQUESTS = (SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest)
+REQUESTS = (
+    *(SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest),
+    *(TransferRequest, MapRequest, SimulateRequest),
+)
 
 
 def test_options_win_over_the_file(tmp_path):
