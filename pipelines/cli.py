@@ -15,11 +15,11 @@ from pipelines.config import (
     FindRequest,
     MapRequest,
     MapSensor,
-    SamplesRequest,
     SimulateRequest,
 )
-from pipelines.learn_config import TrainRequest, TransferRequest
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest, TransferRequest
 from pipelines.options import RequestCommand, request_options
+from pipelines.samples_config import SamplesRequest
 from toolkit.catalog.redaction import redact, redact_logs
 from toolkit.errors import CropglobeError, CropglobeWarning
 
@@ -86,6 +86,15 @@ def samples(request: SamplesRequest) -> None:
 
 
 @cropglobe.command()
+@request_options(FetchRequest)
+def fetch(request: FetchRequest) -> None:
+    """Fetch published samples: DATA_SET is cropglobe."""
+    from pipelines import fetch as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
 @request_options(TrainRequest)
 def train(request: TrainRequest) -> None:
     """Train a model on samples."""
@@ -103,6 +112,15 @@ def transfer(request: TransferRequest) -> None:
     kept in OUT/trials: run the same command again after an interruption.
     """
     from pipelines import transfer as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command("import-weights")
+@request_options(ImportWeightsRequest)
+def import_weights(request: ImportWeightsRequest) -> None:
+    """Make a model of published weights: WEIGHTS is a state dict of CropNet."""
+    from pipelines import import_weights as workflow
 
     _tell(workflow.run(request).lines())
 

@@ -10,11 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from pipelines.config_file import Request
-from toolkit.cubes.recipe import FeatureRecipe, Fill, SeriesKind, emit_recipe
-from toolkit.scenes.sensors import Statistic
+from toolkit.cubes.recipe import FeatureRecipe, Fill, SeriesKind
 
-RECIPE, SPECTRA = FeatureRecipe(), emit_recipe()
-"""Defaults of features of Sentinel-2 and of EMIT."""
+RECIPE = FeatureRecipe()
+"""Defaults of features of Sentinel-2."""
 MapSensor = Literal["sentinel-2", "emit", "both"]
 SENSORS_OF: Mapping[MapSensor, tuple[str, ...]] = {
     "sentinel-2": ("sentinel-2",),
@@ -134,36 +133,6 @@ class FeaturesRequest(ScenesRequest):
     format: Literal["zarr", "cog"] = Field(
         "zarr", description="One Zarr store, or a cloud-optimised GeoTIFF per band."
     )
-
-
-class SamplesRequest(EmitRequest):
-    """Labelled pixels for training."""
-
-    paths: ClassVar[tuple[str, ...]] = ("out", "aoi", "catalog", "items", "labels")
-
-    sensor: Literal["sentinel-2", "emit"] = Field(
-        "sentinel-2", description="Series of Sentinel-2, or spectra of EMIT."
-    )
-    labels: Path = Field(description="Polygons with the property 'crop', or a raster of codes.")
-    classes: dict[int | str, str] | None = Field(
-        None, description="Raster code -> crop; '*' for every other code."
-    )
-    inner_buffer: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Field edges left out, m; default 10 for polygons, 0 for rasters."
-    )
-    cap_per_field: Annotated[int, Field(ge=1)] | None = Field(None, description="Most pixels per field.")
-    clear: str = Field("default", description="Clear-sky preset: default, strict or lenient.")
-    dilation: Annotated[float, Field(ge=0)] = Field(0.0, description="Grow clouds and shadows, m.")
-    first_day: Annotated[int, Field(ge=0, le=364)] = Field(
-        SPECTRA.first_step, description="EMIT: first day of the window, counted from the year's start."
-    )
-    days: Annotated[int, Field(ge=1, le=365)] = Field(
-        SPECTRA.n_steps, description="EMIT: days of the window."
-    )
-    statistic: Statistic = Field(
-        SPECTRA.statistic, description="EMIT: median of several granules, or the clearest of them."
-    )
-    seed: int = Field(0, description="Seed of every draw.")
 
 
 class MapRequest(EmitRequest):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +21,10 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     paths: ClassVar[tuple[str, ...]] = ("out",)
     """Keys that are paths: in a YAML file they count from its folder."""
+    names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Such a key -> values that are known names, unless a file is called so."""
+    argument: ClassVar[str | None] = None
+    """Key that the command line takes without an option, before the run file."""
 
     out: Path = Field(description="Folder for the results.")
 
@@ -68,7 +73,7 @@ class Request(BaseModel):
             raise InputError(msg)
         here = path.resolve().parent
         for key in cls.paths:
-            values[key] = _from(here, key, values.get(key))
+            values[key] = _from(here, key, values.get(key), cls.names.get(key, ()))
         return {key: value for key, value in values.items() if value is not None}
 
     def write(self, path: Path) -> Path:
@@ -76,24 +81,25 @@ class Request(BaseModel):
         values = self.model_dump(mode="json", exclude_none=True)
         for key in self.paths:
             if key in values:
-                values[key] = _from(Path.cwd(), key, values[key])
+                values[key] = _from(Path.cwd(), key, values[key], self.names.get(key, ()))
         return write_text(yaml.safe_dump(values, sort_keys=False), path)
 
 
-def _from(here: Path, key: str, value: Any) -> Any:
+def _from(here: Path, key: str, value: Any, names: tuple[str, ...]) -> Any:
     """Let a path, or each of several, count from a folder."""
     if isinstance(value, dict):
-        return {name: _from(here, key, part) for name, part in value.items()}
+        return {name: _from(here, key, part, names) for name, part in value.items()}
     if isinstance(value, list):
-        return [_from(here, key, part) for part in value]
-    return (
-        str((here / value).resolve()) if isinstance(value, str) and not _is_name(key, value, here) else value
-    )
+        return [_from(here, key, part, names) for part in value]
+    if not isinstance(value, str) or _is_name(key, value, here, names):
+        return value
+    return str((here / value).resolve())
 
 
-def _is_name(key: str, value: Any, here: Path) -> bool:
-    """Whether a catalog is given by name or URL rather than by path."""
-    return key.endswith("catalog") and ("://" in str(value) or not (here / str(value)).exists())
+def _is_name(key: str, value: str, here: Path, names: tuple[str, ...]) -> bool:
+    """Whether a catalog or layer is given by name or URL rather than by path."""
+    by_name = value in names or key.endswith("catalog")
+    return by_name and ("://" in value or not (here / value).exists())
 
 
 def _problem(model: type[BaseModel], entry: Any) -> str:

@@ -26,11 +26,15 @@ Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 class TrainRequest(Request):
     """A model from samples."""
 
-    paths: ClassVar[tuple[str, ...]] = ("out", "samples")
+    paths: ClassVar[tuple[str, ...]] = ("out", "samples", "data")
 
     samples: Annotated[tuple[Path, ...], BeforeValidator(as_list)] = Field(
-        description="Samples made by 'cropglobe samples'.", min_length=1
+        (), description="Samples made by 'cropglobe samples'."
     )
+    data: Path | None = Field(
+        None, description="Folder of packaged samples (from 'cropglobe fetch') to train on instead."
+    )
+    countries: tuple[str, ...] = Field((), description="Countries of the packaged samples. Default: all.")
     mix_versions: bool = Field(
         False, description="EMIT: train on samples of several product versions, whose spectra differ."
     )
@@ -105,4 +109,51 @@ class TransferRequest(Request):
         "plain",
         description="What is shown; the files hold both. Published: predictions of classes absent from the "
         "target count as 'other'.",
+    )
+
+
+class FetchRequest(Request):
+    """Published samples, onto the disk."""
+
+    argument: ClassVar[str | None] = "data_set"
+
+    data_set: Literal["cropglobe"] = Field(description="Data set by name.")
+    countries: tuple[str, ...] = Field((), description="Countries, codes of three letters; default all.")
+    files: Literal["median", "all"] = Field(
+        "median", description="Median series that models are trained on, or all files, embeddings too."
+    )
+    revision: str = Field("main", description="Branch, tag or commit of the data set.")
+    endpoint: str | None = Field(
+        None,
+        description="Address of the hub or a mirror. Default: HF_ENDPOINT of the environment, or the hub.",
+    )
+    allow_hosts: tuple[str, ...] = Field((), description="Further hosts that files may come from.")
+
+
+class ImportWeightsRequest(Request):
+    """A model out of published weights."""
+
+    argument: ClassVar[str | None] = "weights"
+    paths: ClassVar[tuple[str, ...]] = ("out", "weights", "samples")
+
+    weights: Path = Field(description="State dict of PyTorch (.pt, .pth) of a published CropNet.")
+    network: Literal["cropnet2d", "cropnet1d"] | None = Field(
+        None, description="Network of the weights. Default: told from their shapes."
+    )
+    crops: tuple[str, ...] = Field(
+        (),
+        description="Classes in the order of the outputs, of weights that know fewer than CropGlobe has.",
+    )
+    scale: Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="Number that stood for reflectance 1 in training; 10000 for digital numbers.",
+    )
+    samples: Path | None = Field(
+        None, description="Samples whose mean and deviation per band the weights were trained with."
+    )
+    mean: tuple[float, ...] = Field(
+        (), description="Per band, subtracted in training (after scale); default nothing."
+    )
+    std: tuple[float, ...] = Field(
+        (), description="Per band, divided by in training (after scale); default nothing."
     )

@@ -58,7 +58,7 @@ def spread_values(args: list[str], flags: Collection[str]) -> list[str]:
 
 
 def request_options(model: type[Request]) -> Callable[[Command], Command]:
-    """Return a decorator that adds an optional run file and one option per field.
+    """Return a decorator that adds an optional run file and one option per field, for one field an argument.
 
     The command gets the checked request as its only argument.
     """
@@ -75,10 +75,20 @@ def request_options(model: type[Request]) -> Callable[[Command], Command]:
             text = field.description or ""
             if field.default not in (PydanticUndefined, None, (), False):
                 text += f" Default: {_shown(field.default)}."
-            decorated = _option(name, field.annotation, text)(decorated)
+            if name == model.argument:
+                decorated = _argument(name, field.annotation)(decorated)
+            else:
+                decorated = _option(name, field.annotation, text)(decorated)
         return decorated
 
     return decorate
+
+
+def _argument(name: str, annotation: Any) -> Callable[[Command], Command]:
+    """Return what must stand behind the command itself."""
+    kind = _plain(annotation)
+    choice = click.Choice(get_args(kind)) if get_origin(kind) is Literal else click.Path(path_type=Path)
+    return click.argument(name, type=choice, metavar=name.upper())
 
 
 def _option(name: str, annotation: Any, description: str) -> Callable[[Command], Command]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import xarray as xr
 from distributed import Client
-from odc.geo.geobox import GeoBox
 
-from pipelines.config import SamplesRequest
 from pipelines.emit_granules import MADE_FROM, product_versions, refuse_offset, settle_masks
 from pipelines.folder import prepare
 from pipelines.progress import Progress
 from pipelines.radiometry import as_record, settle
+from pipelines.sample_labels import read_labels
+from pipelines.samples_config import SamplesRequest
 from pipelines.search import find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
 from pipelines.tiling import cut_tiles
@@ -29,13 +29,11 @@ from toolkit.cluster import connect
 from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import FeatureRecipe, emit_recipe
 from toolkit.learn.extract import extract_samples
-from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 from toolkit.learn.samples import Samples, join_samples, write_samples
 from toolkit.maps.tiles import run_tiles
 from toolkit.scenes.failures import FailedItem, Failures
 
 SAMPLES_FILE = "samples.zarr"
-RASTER_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +87,13 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     aoi = read_aoi(config.aoi)
     prepare(config.out)
     geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
-    labels = thin_labels(_labels(config, geobox), cap_per_field=config.cap_per_field, seed=config.seed)
+    read = read_labels(config, aoi, geobox)
     recipe = _recipe(config)
     year = recipe_season(recipe, year=config.year, hemisphere=aoi.hemisphere)
     bands = None if config.sensor == "emit" else recipe.bands
     found = find(config, aoi, year, folder=config.out, bands=bands, sensor=config.sensor)
+    for line in read.lines():
+        tell.stage(line)
     tell.stage(f"{len(found.items)} scenes, {year.start} to {year.end}")
     settled: dict[str, Any] = {}
     if config.sensor == "emit":
@@ -111,9 +111,9 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         simulated=simulated,
     )
     labelled = [
-        (tile, labels.isel(y=tile.y, x=tile.x))
+        (tile, read.labels.isel(y=tile.y, x=tile.x))
         for tile in cut_tiles(found.items, geobox, recipe, config)
-        if labels.crop[tile.y, tile.x].any()
+        if read.labels.crop[tile.y, tile.x].any()
     ]
     parts: list[Samples] = []
     failures = Failures(job.items.most_failed, len(found.items))
@@ -127,9 +127,9 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         "catalog": found.items.extra_fields.get("catalog"),
         "items": len(found.items),
         "year": config.year,
-        "labels": config.labels.name,
-        "cap_per_field": config.cap_per_field,
-        "seed": config.seed,
+        "start": year.start.isoformat(),
+        "end": year.end.isoformat(),
+        **read.made_from,
         **settled,
         "items_failed": {one.item: one.reason for one in failures.items.values()},
     }
@@ -152,14 +152,6 @@ def _recipe(config: SamplesRequest) -> FeatureRecipe:
         )
     # Gaps stay open: they are filled after the season is cut, as maps fill them.
     return FeatureRecipe(clear=config.clear, dilation_m=config.dilation, fill="none").full_year()
-
-
-def _labels(config: SamplesRequest, geobox: GeoBox) -> xr.Dataset:
-    buffer = config.inner_buffer
-    if config.labels.suffix.lower() in RASTER_SUFFIXES:
-        edge = round((buffer or 0.0) / config.pixel_size_m)
-        return read_label_raster(config.labels, geobox, classes=config.classes or {}, erode_px=edge)
-    return rasterize_fields(config.labels, geobox, inner_buffer_m=10.0 if buffer is None else buffer)
 
 
 def sample_tile(place: tuple[Tile, xr.Dataset], job: SamplesJob) -> tuple[Samples, tuple[FailedItem, ...]]:

@@ -11,12 +11,20 @@ from pipelines.folder import prepare
 from pipelines.learn_config import TrainRequest
 from pipelines.progress import Progress
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.errors import LabelError
+from toolkit.errors import InputError, LabelError
 from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
+from toolkit.learn.cropglobe_files import countries_in, load_cropglobe
 from toolkit.learn.resume import Journal
-from toolkit.learn.samples import join_samples, read_samples
+from toolkit.learn.samples import Samples, join_samples, read_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
 from toolkit.storage import check_free
+
+HELD_OUT = {
+    "field": "fields held out",
+    "block": "blocks held out",
+    "series": "series held out (fields are not known: likely too good)",
+}
+"""How samples were split -> what the accuracy is on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +42,7 @@ class TrainedModel:
         note = " (trained on simulated data)" if self.checkpoint.simulated else ""
         accuracy = f"macro F1 {metrics['macro_f1']:.3f}, overall accuracy {metrics['overall']:.3f}"
         return [
-            f"{self.checkpoint.network}{note}: {accuracy} on fields held out",
+            f"{self.checkpoint.network}{note}: {accuracy} on {HELD_OUT[metrics['split']]}",
             f"saved in {self.path}",
         ]
 
@@ -52,7 +60,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     tell = Progress(quiet=not progress)
     prepare(config.out.parent)
     check_free(config.out, mark=CARD, overwrite=True)  # before hours of training, not after
-    samples = join_samples([read_samples(path) for path in config.samples])
+    samples = _samples(config)
     recipe = map_recipe(samples.recipe)
     versions = sorted(trained_versions(samples.provenance))
     if len(versions) > 1 and not config.mix_versions:
@@ -61,7 +69,8 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
             "them, or insist with --mix-versions."
         )
         raise LabelError(msg)
-    tell.stage(f"{len(samples)} samples of {len(set(samples.field.tolist()))} fields")
+    n_fields = len(set(samples.field.tolist()) - {0})
+    tell.stage(f"{len(samples)} samples of {n_fields or 'unknown'} fields")
     start = time.perf_counter()
 
     def report(epoch: Epoch) -> None:
@@ -94,6 +103,20 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
     config.write(config.out.with_name(f"{config.out.name}.yaml"))
     return TrainedModel(checkpoint=checkpoint, path=path)
+
+
+def _samples(config: TrainRequest) -> Samples:
+    """Read what is to be trained on: samples of scenes, or packaged ones."""
+    if bool(config.samples) == (config.data is not None):
+        given = "both" if config.samples else "neither"
+        msg = (
+            f"Train on samples (--samples SAMPLES) or on packaged ones (--data DIR); given: {given}. "
+            "Make samples with 'cropglobe samples', or get packaged ones with 'cropglobe fetch'."
+        )
+        raise InputError(msg)
+    if config.data is not None:
+        return load_cropglobe(config.data, config.countries or countries_in(config.data))
+    return join_samples([read_samples(path) for path in config.samples])
 
 
 def map_recipe(stored: FeatureRecipe) -> FeatureRecipe:

@@ -11,13 +11,15 @@ import numpy as np
 
 from pipelines import samples as sampling
 from pipelines import simulate
-from pipelines.config import SamplesRequest, SimulateRequest
+from pipelines.config import SimulateRequest
 from pipelines.folder import prepare, scratch
 from pipelines.learn_config import TransferRequest
 from pipelines.progress import Progress
+from pipelines.samples_config import SamplesRequest
 from pipelines.train import map_recipe
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError, LabelError
+from toolkit.learn.cropglobe_files import countries_in, load_cropglobe
 from toolkit.learn.samples import Samples, join_samples, read_samples, write_samples
 from toolkit.legend import Legend
 
@@ -79,7 +81,10 @@ def read_regions(config: TransferRequest, tell: Progress) -> Regions:
     source, targets = _unique(config.source), _unique(config.targets)
     if config.data is not None:
         source, targets = _unique(map(str.upper, source)), _unique(map(str.upper, targets))
-        samples = _packaged(config.data, source, targets)
+        wanted = _unique((*source, *targets)) if source and targets else countries_in(config.data)
+        samples = {
+            name: load_cropglobe(config.data, [name]) for name in _unique((*source, *targets, *wanted))
+        }
     elif config.samples:
         wanted = _wanted(source, targets, tuple(config.samples))
         samples = {name: read_samples(config.samples[name]) for name in wanted}
@@ -139,18 +144,6 @@ def simulated_region(
     return joined
 
 
-def _packaged(folder: Path, source: tuple[str, ...], targets: tuple[str, ...]) -> dict[str, Samples]:
-    """Read the countries asked for from packaged files."""
-    from toolkit.learn.cropglobe_files import load_cropglobe
-
-    if not source:
-        msg = (
-            "source is empty; needed with --data: countries to train on, e.g. --source FRA --targets BEL NLD."
-        )
-        raise InputError(msg)
-    return {name: load_cropglobe(folder, [name]) for name in _unique((*source, *targets))}
-
-
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
@@ -187,8 +180,11 @@ def _check_pairs(regions: Regions) -> None:
             )
             raise InputError(msg)
     if not any(source != target for source in regions.sources for target in regions.targets):
-        got = f"sources {', '.join(regions.sources)}, targets {', '.join(regions.targets)}"
-        msg = f"Transfer needs a target that is not the source, got {got}. Add another region."
+        sources, targets = (", ".join(names) or "none" for names in (regions.sources, regions.targets))
+        msg = (
+            f"Transfer needs a target that is not the source, got sources {sources}, targets {targets}. "
+            "Add another region."
+        )
         raise InputError(msg)
 
 

@@ -19,7 +19,10 @@ WALLS = {
     "pystac_client": "toolkit/catalog/",
     "h5netcdf": ("toolkit/catalog/netcdf.py", "toolkit/simulate/emit"),
     "h5py": "toolkit/catalog/netcdf.py",
-    "pydantic": ("pipelines/config.py", "pipelines/config_file.py", "pipelines/learn_config.py"),
+    "pydantic": (
+        *("pipelines/config.py", "pipelines/config_file.py"),
+        *("pipelines/learn_config.py", "pipelines/samples_config.py"),
+    ),
     "pydantic_core": "pipelines/options.py",
 }
 """Package -> the only place, or places, that import it."""

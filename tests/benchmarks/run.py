@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tests.benchmarks import emit_reading, peak_memory, reading
+from tests.benchmarks import emit_reading, peak_memory, reading, training
 from tests.benchmarks.comparisons import COMPARISONS
 from tests.benchmarks.linear_cost import linear_cost
 from tests.benchmarks.machine import surroundings, watch_the_processor
@@ -50,7 +50,14 @@ def remember(settings: Settings) -> Iterator[Section]:
     yield memory_section(settings.side(TILE_SIDE))
 
 
-SECTIONS: tuple[SectionMaker, ...] = (compare, grow, remember, reading.sections, emit_reading.sections)
+SECTIONS: tuple[SectionMaker, ...] = (
+    compare,
+    grow,
+    remember,
+    reading.sections,
+    emit_reading.sections,
+    training.sections,
+)
 """What makes the parts of the results, in their order."""
 
 

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
 from toolkit.errors import AreaError, LabelError
+from toolkit.learn.code_classes import CodeClasses
 from toolkit.learn.grids import degrees
 from toolkit.learn.labels import rasterize_fields, read_label_raster, thin_labels
 
@@ -97,12 +98,27 @@ def test_a_field_mostly_off_the_grid_is_cut(geobox: GeoBox) -> None:
         (
             fields(("maize", box(0, 0, 5, 5)), ("barley", box(6, 0, 5, 5)), (None, box(0, 9, 5, 5))),
             {},
-            r"\(empty\), barley, maize. Known classes: corn",
+            r"\(empty\) \(1\), barley \(1\), maize \(1\). Known classes: corn.*unknown_codes drop",
         ),
         (fields(("corn", box(500, 0, 5, 5))), {}, "do not overlap: labels lie in"),
         (fields(("corn", box(0, 0, 1, 1))), {}, "No pixel centre lies in exactly one"),
         (fields(("corn", box(0, 0, 5, 5))), {"inner_buffer_m": -1}, "allowed: 0 metres or more"),
-        (fields(("corn", shapely.Point(LEFT, TOP))), {}, "no polygon, only"),
+        (
+            fields(("corn", shapely.LineString([(LEFT, TOP), (LEFT + 9, TOP)]))),
+            {},
+            "no polygon or point, only",
+        ),
+        (
+            fields(("corn", box(0, 0, 5, 5)), ("rice", shapely.Point(LEFT + 205, TOP - 5))),
+            {},
+            "1 points beside 1 polygons.*two files",
+        ),
+        (fields(("3", box(0, 0, 5, 5))), {"classes": {"4": "rice"}}, r"class: 3 \(1\). Known classes"),
+        (
+            fields(("26", box(0, 0, 5, 5))),
+            {"classes": CodeClasses(scheme="usda-cdl")},
+            r"of 1 shapes here 0 have a class.*\{'26': 1\} dropped",
+        ),
         (fields(("corn", box(0, 0, 5, 5))).set_crs(None, allow_override=True), {}, "have no CRS"),
     ],
 )
@@ -205,10 +221,100 @@ def test_thinned_labels_keep_some_pixels_of_every_field(geobox: GeoBox) -> None:
         thin_labels(labels, cap_per_field=0)
 
 
+def test_a_balanced_class_takes_from_its_fields_in_turn(geobox: GeoBox) -> None:
+    frame = fields(("corn", box(0, 0, 4, 6)), ("corn", box(6, 0, 1, 3)), ("rice", box(10, 0, 2, 2)))
+    labels = rasterize_fields(frame, geobox, inner_buffer_m=0)
+    thin = thin_labels(labels, cap_per_field=None, balance=10, seed=3)
+    assert [int((thin["field"] == k).sum()) for k in (1, 2, 3)] == [7, 3, 4]
+    assert thin.identical(thin_labels(labels, cap_per_field=None, balance=10, seed=3))
+    assert not thin.identical(thin_labels(labels, cap_per_field=None, balance=10, seed=4))
+    both = thin_labels(labels, cap_per_field=5, balance=6)
+    assert [int((both["field"] == k).sum()) for k in (1, 2, 3)] == [3, 3, 4]
+    with pytest.raises(LabelError, match="balance is 0"):
+        thin_labels(labels, cap_per_field=None, balance=0)
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".parquet"])
+def test_codes_of_a_scheme_become_classes_in_each_format(suffix: str, geobox: GeoBox, tmp_path: Path) -> None:
+    frame = fields(("MIS", box(0, 0, 4, 4)), (" BTH ", box(6, 0, 4, 4)), ("PTR", box(12, 0, 4, 4)))
+    frame = frame.rename(columns={"crop": "CODE_CULTU"}).to_crs("EPSG:4326")
+    path = tmp_path / f"fields{suffix}"
+    frame.to_parquet(path) if suffix == ".parquet" else frame.to_file(path)
+    options = {"property": "CODE_CULTU", "inner_buffer_m": 0}
+    rules = CodeClasses(scheme="eurocrops-fr-2018", other_codes=("PTR",))
+    labels = rasterize_fields(path, geobox, classes=rules, **options)
+    assert labels["crop"].values[[1, 7, 13], 1].tolist() == [1, 4, 7]
+    assert labels.attrs["dropped_codes"] == {}
+    rules = CodeClasses(scheme="eurocrops-fr-2018", classes={"BTH": "other"}, unknown_codes="drop")
+    labels = rasterize_fields(path, geobox, classes=rules, **options)
+    assert labels["crop"].values[[1, 7, 13], 1].tolist() == [1, 7, 0]
+    assert not labels["field"].values[13].any()
+    assert labels.attrs["dropped_codes"] == {"PTR": 1}
+
+
+def test_codes_far_from_the_grid_need_no_class(geobox: GeoBox) -> None:
+    frame = fields(("corn", box(0, 0, 4, 4)), ("barley", box(900, 0, 4, 4)))
+    assert (rasterize_fields(frame, geobox, inner_buffer_m=0)["crop"] == 1).sum() == 16
+
+
+def test_a_point_labels_the_pixel_that_holds_it(geobox: GeoBox) -> None:
+    def point(row: float, column: float) -> shapely.Point:
+        return shapely.Point(LEFT + 10 * column, TOP - 10 * row)
+
+    frame = fields(
+        ("corn", point(0.1, 0.9)),
+        ("rice", point(3.5, 7.2)),
+        ("wheat", point(3.9, 7.9)),  # another crop in the same pixel
+        ("rice", point(19.99, 29.99)),
+        ("rice", point(19.01, 29.01)),  # the same crop in the same pixel
+        ("corn", point(5, 30.01)),  # beside the grid
+        ("corn", shapely.MultiPoint([point(8.5, 2.5), point(9.5, 2.5)])),
+    )
+    labels = rasterize_fields(frame.to_crs("EPSG:4326"), geobox)
+    crop, field = labels["crop"].to_numpy(), labels["field"].to_numpy()
+    assert np.argwhere(crop).tolist() == [[0, 0], [8, 2], [9, 2], [19, 29]]
+    assert crop[[0, 8, 9, 19], [0, 2, 2, 29]].tolist() == [1, 1, 1, 3]
+    assert field[[0, 8, 9, 19], [0, 2, 2, 29]].tolist() == [1, 7, 8, 4]
+    assert labels.attrs["inner_buffer_m"] == 0
+
+
+def test_a_point_of_a_dropped_code_makes_its_pixel_doubtful(geobox: GeoBox) -> None:
+    here = shapely.Point(LEFT + 5, TOP - 5)
+    frame = fields(("5", here), ("26", here), ("5", shapely.Point(LEFT + 55, TOP - 5)))
+    labels = rasterize_fields(frame, geobox, classes=CodeClasses(scheme="usda-cdl"))
+    assert np.argwhere(labels["crop"].to_numpy()).tolist() == [[0, 5]]
+    assert labels.attrs["dropped_codes"] == {"26": 1}
+
+
+def test_a_raster_of_floating_point_may_hold_codes(codes: np.ndarray, geobox: GeoBox, tmp_path: Path) -> None:
+    real = codes.astype(np.float32)
+    real[0, 0] = np.nan
+    found = read_label_raster(write_raster(tmp_path / "a.tif", real), geobox, classes={1: "corn", 5: "rice"})
+    np.testing.assert_array_equal(found["crop"], np.select([codes == 1, codes == 5], [1, 3], 0))
+
+
+def test_a_scheme_reads_a_raster_and_counts_what_it_drops(
+    codes: np.ndarray, geobox: GeoBox, tmp_path: Path
+) -> None:
+    codes[0, :4], codes[1, :3] = 26, 176  # two crops in one year; grassland, which is not listed
+    path = write_raster(tmp_path / "labels.tif", codes)
+    with pytest.raises(LabelError, match=r"without a class: 176 \(3\). Known are the"):
+        read_label_raster(path, geobox, classes=CodeClasses(scheme="usda-cdl"))
+    rules = CodeClasses(scheme="usda-cdl", other_codes=("*",))
+    labels = read_label_raster(path, geobox, classes=rules)
+    expected = np.select([codes == 1, codes == 5, codes == 176], [1, 2, 7], 0)
+    np.testing.assert_array_equal(labels["crop"], expected)
+    assert not labels["field"].values[0].any()
+    assert labels.attrs["dropped_codes"] == {"26": 4}
+    rules = CodeClasses(scheme="usda-cdl", unknown_codes="drop")
+    labels = read_label_raster(path, geobox, classes=rules)
+    assert labels.attrs["dropped_codes"] == {"26": 4, "176": 3}
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"classes": {1: "corn"}}, r"codes without a class: 5\. Listed: \[1\]"),
+        ({"classes": {1: "corn"}}, r"codes without a class: 5 \(42\)\. Listed: 1\."),
         ({"classes": {1: "corn", 5: "barley"}}, "'barley' is not in the legend"),
         ({"classes": {0: "other", "*": "corn"}}, "0 is unlabelled"),
         ({"classes": {"one": "corn", "*": "corn"}}, "'one' of class 'corn' cannot be used"),
@@ -231,7 +337,7 @@ def test_unusable_rasters_are_refused(codes: np.ndarray, geobox: GeoBox, tmp_pat
     rasters = {
         "There is no label raster": tmp_path / "none.tif",
         "cannot be read as a GeoTIFF": text,
-        "holds float32": write_raster(tmp_path / "float.tif", codes.astype(np.float32)),
+        "holds float32": write_raster(tmp_path / "float.tif", codes.astype(np.float32) + 0.5),
         "do not overlap": write_raster(tmp_path / "far.tif", codes, transform=far),
         "has no CRS": write_raster(tmp_path / "nocrs.tif", codes, crs=None),
     }

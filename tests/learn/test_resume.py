@@ -108,7 +108,7 @@ def test_patience_counts_on_after_an_interruption(
 
 
 def test_where_memory_does_not_suffice_batches_are_halved_and_it_is_recorded() -> None:
-    """In a process that may have no more than 400 MB beyond what it has, batches of 1,024 need 2 GB."""
+    """In a process that may have no more than 400 MB beyond what it has, batches of 512 need 1 GB."""
     code = """
         import resource, warnings
         import numpy as np, torch
@@ -120,19 +120,19 @@ def test_where_memory_does_not_suffice_batches_are_halved_and_it_is_recorded() -
 
         torch.set_num_threads(1)
         recipe = FeatureRecipe()
-        n, rng = 1280, np.random.default_rng(0)
+        n, rng = 640, np.random.default_rng(0)
         samples = Samples(
             series=rng.random((n, *recipe.shape), np.float32), crop=(np.arange(n) % 2).astype(np.uint8),
             field=np.arange(1, n + 1, dtype=np.int32), lon=np.zeros(n), lat=np.zeros(n),
             recipe=recipe, simulated=True,
         )
         small = TrainConfig(epochs=1, batch_size=64, augmentation=None, device="cpu", precision="fp32")
-        train_classifier(samples.select(np.arange(128)), recipe, small)  # libraries take their memory
+        train_classifier(samples.select(np.arange(64)), recipe, small)  # libraries take their memory
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            config = TrainConfig(epochs=1, batch_size=1024, augmentation=None, device="cpu", precision="fp32")
+            config = TrainConfig(epochs=1, batch_size=512, augmentation=None, device="cpu", precision="fp32")
             trained = train_classifier(samples, recipe, config)
         told = [str(w.message) for w in caught if w.category is BatchHalvedWarning]
         print(trained.metrics["batch_size"], len(told), told[0])
@@ -142,8 +142,8 @@ def test_where_memory_does_not_suffice_batches_are_halved_and_it_is_recorded() -
     )
     assert done.returncode == 0, done.stderr[-2000:]
     size, halvings, message = done.stdout.split(" ", 2)
-    assert int(size) == 1024 >> int(halvings) < 1024
-    assert message.startswith("Memory does not suffice: batches are halved to 512 samples")
+    assert int(size) == 512 >> int(halvings) < 512
+    assert message.startswith("Memory does not suffice: batches are halved to 256 samples")
 
 
 def test_bf16_learns_the_same_as_fp32(make_samples: MakeSamples, recipe: FeatureRecipe) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.utils.class_weight import compute_class_weight
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError, LabelError, ModelError, RecipeMismatchError
 from toolkit.learn import fit
 from toolkit.learn.accuracy import compare, split_fields
+from toolkit.learn.augmentations import AUGMENTATIONS, Augmentation
 from toolkit.learn.batches import Batches
 from toolkit.learn.checkpoint import CARD, WEIGHTS, Checkpoint, write_checkpoint
 from toolkit.learn.device import resolve_device
@@ -157,10 +159,51 @@ def test_the_cosine_schedule_slows_learning(
     np.testing.assert_allclose(rates, expected)
 
 
-@pytest.mark.parametrize("network", ["cropnet1d"])
+@pytest.mark.parametrize("network", ["cropnet1d", "mlp", "tempcnn", "attention"])
 def test_other_networks_train_too(network: str, make_samples: MakeSamples, recipe: FeatureRecipe) -> None:
     trained = train_classifier(make_samples(24), recipe, replace(QUICK, network=network))
     assert trained.network == network
+
+
+def test_a_forest_is_trained_like_any_other_model(make_samples: MakeSamples, recipe: FeatureRecipe) -> None:
+    samples = make_samples(48)
+    forest = train_classifier(samples, recipe, replace(QUICK, network="random_forest"))
+    assert forest.metrics["macro_f1"] > 0.95
+    assert forest.metrics["trees"] == 500
+    ids, _ = split_fields(samples.field, samples.crop, share=0.2, seed=0)
+    seen = np.isin(samples.field, ids)
+    vectors = samples.series[:, :, 2:10].reshape(48, -1)
+    reference = RandomForestClassifier(500, class_weight="balanced", random_state=0)
+    reference.fit(vectors[seen], samples.crop[seen])
+    with torch.inference_mode():
+        ours = forest.build()(torch.from_numpy(vectors.reshape(48, 4, 8))).softmax(dim=1).numpy()
+    np.testing.assert_allclose(ours[:, :3], reference.predict_proba(vectors), atol=1e-6)
+    varied = train_classifier(
+        samples, recipe, replace(QUICK, network="random_forest", augmentation=Augmentation())
+    )
+    assert len(varied.state["feature"]) > len(forest.state["feature"])  # copies beside the originals
+    assert varied.metrics["macro_f1"] > 0.9
+
+
+def test_published_copies_are_drawn_once_and_trained_on_beside_the_originals(
+    make_samples: MakeSamples, recipe: FeatureRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Batches] = []
+    epoch = Batches.epoch
+
+    def remember(self: Batches, *args: Any) -> Any:
+        seen.append(self)
+        return epoch(self, *args)
+
+    monkeypatch.setattr(Batches, "epoch", remember)
+    config = replace(QUICK, epochs=2, augmentation=AUGMENTATIONS["published"])
+    train_classifier(make_samples(24), recipe, config)
+    first, second = seen
+    assert first.series is second.series
+    assert first.augmentation is None
+    assert len(first.series) == 3 * 12
+    season = make_samples(24).series[:, :, 2:10]
+    assert all((season == one).all(axis=(1, 2)).any() for one in first.series[:12])
 
 
 def test_unusable_samples_are_refused(make_samples: MakeSamples, recipe: FeatureRecipe) -> None:
@@ -208,6 +251,8 @@ def test_a_diverging_loss_is_an_error(make_samples: MakeSamples, recipe: Feature
         ("validation_share", 1.0),
         ("seed", -1),
         ("patience", 0),
+        ("split", "pixel"),
+        ("precision", "fp16"),
     ],
 )
 def test_impossible_configs_are_refused(name: str, value: object) -> None:

@@ -297,3 +297,14 @@ def test_cells_of_all_targets_are_pooled_and_a_single_source_is_no_ranking() -> 
     assert rankings[-1].spearman == pytest.approx(1)
     assert rankings[-1].regret == 0
     assert rank_sources([made(PLAIN, "a", 0, {"t": 5}, {"t": {"mmd": 1.0}})], PLAIN, CROPGLOBE) == []
+
+
+def test_a_forest_has_confidence_but_no_features(regions: dict[str, Samples], recipe: FeatureRecipe) -> None:
+    trial = Trial(
+        configuration=Configuration(features="harmonic", model="random_forest"), source="near", seed=0
+    )
+    config = TrainConfig(network="random_forest", augmentation=None, device="cpu")
+    tested = run_trial(trial, regions, recipe, config, targets=("later",)).tested["later"]
+    assert set(tested.closeness) == {"phenology_days", "confidence", "thresholded_confidence"}
+    assert 1 / 3 < tested.closeness["confidence"] <= 1
+    assert tested.confusion.sum() == 48

@@ -11,17 +11,17 @@ from pipelines.cli import cropglobe
 from pipelines.config import (
     FeaturesRequest,
     MapRequest,
-    SamplesRequest,
     SearchRequest,
     SimulateRequest,
 )
-from pipelines.learn_config import TrainRequest, TransferRequest
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest, TransferRequest
 from pipelines.options import request_options
+from pipelines.samples_config import SamplesRequest
 from toolkit.errors import InputError
 
 REQUESTS = (
-    *(SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest),
-    *(TransferRequest, MapRequest, SimulateRequest),
+    *(SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest),
+    *(FetchRequest, ImportWeightsRequest, TransferRequest),
 )
 
 
@@ -109,6 +109,27 @@ def test_training_from_a_file_takes_one_or_several_samples_from_its_folder(tmp_p
         assert request.samples == tuple(tmp_path / name for name in names)
         again = TrainRequest.read(request.write(tmp_path / "saved.yaml"), {})
         assert again == request
+
+
+def test_labels_of_a_layer_by_name_are_no_path_unless_there_is_such_a_file(tmp_path):
+    text = "aoi: a\nlabels: usda-cdl\nlabels_catalog: http://127.0.0.1/api\nyear: 2020\nout: o\n"
+    (tmp_path / "run.yaml").write_text(text)
+    request = SamplesRequest.read(tmp_path / "run.yaml", {})
+    assert request.labels == Path("usda-cdl")
+    assert SamplesRequest.read(request.write(tmp_path / "saved.yaml"), {}) == request
+    assert SamplesRequest.read(tmp_path / "run.yaml", {}).out == tmp_path / "o"
+    (tmp_path / "usda-cdl").touch()
+    assert SamplesRequest.read(tmp_path / "run.yaml", {}).labels == tmp_path / "usda-cdl"
+
+
+def test_other_codes_may_be_one_or_several_numbers_or_text(tmp_path):
+    for text, codes in (("61", ("61",)), ("[61, '007', '*']", ("61", "007", "*"))):
+        (tmp_path / "run.yaml").write_text(
+            f"aoi: a\nlabels: l.tif\nyear: 2020\nout: o\nother_codes: {text}\n"
+        )
+        assert SamplesRequest.read(tmp_path / "run.yaml", {}).other_codes == codes
+    with pytest.raises(InputError, match=r"unknown_codes is 'guess'.*'stop' or 'drop'"):
+        SamplesRequest.read(tmp_path / "run.yaml", {"unknown_codes": "guess"})
 
 
 def test_classes_may_be_numbers_in_a_file(tmp_path):

@@ -9,8 +9,9 @@ import pytest
 import rasterio
 
 from pipelines import crop_map, samples, simulate, train
-from pipelines.config import MapRequest, SamplesRequest, SimulateRequest
+from pipelines.config import MapRequest, SimulateRequest
 from pipelines.learn_config import TrainRequest
+from pipelines.samples_config import SamplesRequest
 from tests.pipelines.test_bad_input import check_nothing_half_written, fails
 from tests.pipelines.test_demo import SAMPLE
 from tests.servers.ranges import serve

@@ -253,7 +253,7 @@ def bad(tmp_path, stores):
         (["a", "one_class"], [], "Source 'one_class' holds the classes: soybeans; needed for training: two"),
         ([], ["--samples", "x.zarr"], "is not KEY=VALUE"),
         ([], ["--samples", "a=nowhere", "b=nowhere"], "There are no samples in 'nowhere'"),
-        ([], ["--data", "nowhere"], "source is empty; needed with --data"),
+        ([], ["--data", "nowhere"], "Transfer needs a target that is not the source, got sources none"),
         ([], ["--data", "nowhere", "--source", "FRA", "--targets", "BEL"], "no file of country 'FRA'"),
     ],
 )

@@ -19,6 +19,9 @@ from toolkit.errors import AreaError, GeometryRepairedWarning
 VECTOR_SUFFIXES = (".geojson", ".json", ".gpkg", ".parquet", ".geoparquet", ".shp")
 """Vector files that are read; formats with scripts or references inside (KML, VRT) are not."""
 
+POLYGONS = ("Polygon", "MultiPolygon")
+POINTS = ("Point", "MultiPoint")
+
 MAX_AREA_CHANGE = 0.01
 """A repair that changes the area by more than this share is refused (FAULTS G3)."""
 
@@ -82,6 +85,22 @@ def read_polygons(path: str | Path) -> gpd.GeoDataFrame:
     Raises:
         AreaError: the file is missing, unreadable, or holds no polygon.
     """
+    return read_shapes(path, kinds=POLYGONS)
+
+
+def read_shapes(path: str | Path, *, kinds: tuple[str, ...] = (*POLYGONS, *POINTS)) -> gpd.GeoDataFrame:
+    """Read shapes of some kinds from a vector file, in EPSG:4326.
+
+    Args:
+        path: GeoJSON, GeoPackage, GeoParquet or Shapefile.
+        kinds: kinds of geometry that are read; others are left out.
+
+    Returns:
+        One row per shape with the file's properties; invalid polygons are repaired.
+
+    Raises:
+        AreaError: the file is missing, unreadable, or holds no such shape.
+    """
     path = Path(path)
     if not path.is_file():
         msg = f"There is no file {str(path)!r}. Give the path of a GeoJSON, GeoPackage or GeoParquet file."
@@ -97,10 +116,11 @@ def read_polygons(path: str | Path) -> gpd.GeoDataFrame:
         raise AreaError(msg) from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all():
         frame = gpd.GeoDataFrame(geometry=[], crs="EPSG:4326")
-    kinds = sorted({str(kind) for kind in frame.geom_type.dropna()})
-    frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.geometry.is_empty]
+    found = sorted({str(kind) for kind in frame.geom_type.dropna()})
+    frame = frame[frame.geom_type.isin(kinds) & ~frame.geometry.is_empty]
     if frame.empty:
-        msg = f"{str(path)!r} holds no polygon, only {kinds or 'no geometry at all'}. Draw a polygon."
+        wanted = "polygon or point" if "Point" in kinds else "polygon"
+        msg = f"{str(path)!r} holds no {wanted}, only {found or 'no geometry at all'}. Draw a {wanted}."
         raise AreaError(msg)
     frame = frame.set_geometry(shapely.force_2d(frame.geometry.to_numpy()), crs=frame.crs)
     if frame.crs is None:
@@ -153,6 +173,7 @@ def _split_at_180(shape: BaseGeometry) -> BaseGeometry:
         or east > 360
         or east - west > 180
         or max(abs(south), abs(north)) > 90
+        or shape.area == 0
         or not shape.is_valid
     ):
         return shape  # no degrees

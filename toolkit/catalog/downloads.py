@@ -1,4 +1,4 @@
-"""One large file onto the disk: taken up where it broke off, and checked before it has its name."""
+"""One file onto the disk: taken up where it broke off, checked before it has its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ class BrokenOffError(RemoteError):
 
 
 def fetch_file(
-    source: Hub, listing: HubListing, file: HubFile, folder: Path, *, progress: Progress | None = None
+    source: Hub,
+    listing: HubListing,
+    file: HubFile,
+    folder: Path,
+    *,
+    replaces: str | None = None,
+    progress: Progress | None = None,
 ) -> bool:
     """Fetch one file of a data set, unless it is there already.
 
@@ -35,6 +41,7 @@ def fetch_file(
         listing: the data set.
         file: one of its files.
         folder: folder of the data set; the file gets its path in it.
+        replaces: checksum of an older version that may be replaced; nothing else is.
         progress: told the bytes on the disk.
 
     Returns:
@@ -47,8 +54,7 @@ def fetch_file(
     """
     target = folder / file.path
     try:
-        if target.exists():
-            _check_same(file, target)
+        if target.exists() and not _is_older(file, target, replaces):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         part = part_of(file, folder)
@@ -84,14 +90,16 @@ def bytes_missing(file: HubFile, folder: Path) -> int:
     return max(0, file.size - (part.stat().st_size if part.exists() else 0))
 
 
-def _check_same(file: HubFile, target: Path) -> None:
-    """Raise if another file has the name already."""
-    if not (target.is_file() and target.stat().st_size == file.size and _as_listed(file, target)):
-        msg = (
-            f"{str(target)!r} exists and is not the file of the hub. Move it away, or choose another folder: "
-            "nothing is overwritten."
-        )
-        raise StorageError(msg)
+def _is_older(file: HubFile, target: Path, replaces: str | None) -> bool:
+    """Tell an older version from the file as listed; raise if another file has the name."""
+    wanted, found = file.digest(target) if target.is_file() else ("", "none")
+    if found in (wanted, replaces):
+        return found != wanted
+    msg = (
+        f"{str(target)!r} exists and is not the file of the hub. Move it away, or choose another folder: "
+        "nothing is overwritten."
+    )
+    raise StorageError(msg)
 
 
 def _as_listed(file: HubFile, path: Path) -> bool:

@@ -233,7 +233,7 @@ def _next(link: str | None, url: str) -> str | None:
     found = re.search(r'<([^<>]+)>\s*;[^<,]*rel="?next"?', link or "")
     if found is None:
         return None
-    following = urljoin(url, found[1])
+    following: str = urljoin(url, found[1])
     if urlsplit(following)[:2] != urlsplit(url)[:2]:  # the token is for the hub alone
         msg = f"The list of files goes on at another host ({redact(following)!r}). It is not followed."
         raise RemoteError(msg)

@@ -176,6 +176,15 @@ def best_files(names: Sequence[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def countries_in(folder: str | Path) -> tuple[str, ...]:
+    """Return the countries with a file of packaged medians in a folder.
+
+    Args:
+        folder: as for :func:`find_cropglobe`.
+    """
+    return tuple(best_files([path.name for path in Path(folder).rglob("median_S2_*.npz")]))
+
+
 def load_cropglobe(folder: str | Path, countries: Sequence[str], *, scale: float | None = None) -> Samples:
     """Return the samples of several countries as one; each keeps its provenance.
 

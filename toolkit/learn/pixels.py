@@ -91,13 +91,54 @@ def draw_per_field(fields: npt.NDArray[np.integer], cap: int | None, seed: int) 
     Raises:
         LabelError: the cap is below 1.
     """
-    positions = np.arange(len(fields))
     if cap is None:
-        return positions
+        return np.arange(len(fields))
     if cap < 1:
         msg = f"cap_per_field is {cap!r}; allowed: 1 or more, or None for all pixels. Use None."
         raise LabelError(msg)
-    order = np.lexsort((np.random.default_rng(seed).random(len(fields)), fields))
+    return np.flatnonzero(_place_in_field(fields, np.random.default_rng(seed)) < cap)
+
+
+def draw_per_class(
+    crops: npt.NDArray[np.integer], fields: npt.NDArray[np.integer], most: int | None, seed: int
+) -> npt.NDArray[np.int64]:
+    """Draw at most so many pixels of each class, from its fields as evenly as possible.
+
+    The fields of a class give one pixel each in turn until there are enough, so that small fields give all
+    they have before large ones give more; which fields give the last ones is drawn too.
+
+    Args:
+        crops: class of each pixel, ``(pixel,)``.
+        fields: field of each pixel, ``(pixel,)``.
+        most: most pixels of a class; None takes all.
+        seed: of the draw.
+
+    Returns:
+        int64 ``(pixel,)``, positions drawn, ascending.
+
+    Raises:
+        LabelError: the number is below 1.
+    """
+    if most is None:
+        return np.arange(len(fields))
+    if most < 1:
+        msg = f"balance is {most!r}; allowed: 1 sample per class or more, or None for all. Use None."
+        raise LabelError(msg)
+    rng = np.random.default_rng(seed)
+    turn = _place_in_field(fields, rng)
+    drawn = []
+    for crop in np.unique(crops):
+        own = np.flatnonzero(crops == crop)
+        order = np.lexsort((rng.random(len(own)), turn[own]))
+        drawn.append(own[order[:most]])
+    return np.sort(np.concatenate(drawn)) if drawn else np.arange(0)
+
+
+def _place_in_field(fields: npt.NDArray[np.integer], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Shuffle the pixels of each field and return the place of each among them, counted from 0."""
+    positions = np.arange(len(fields))
+    order = np.lexsort((rng.random(len(fields)), fields))
     starts = np.r_[True, np.diff(fields[order]) != 0][: len(order)]
-    rank = positions - np.maximum.accumulate(np.where(starts, positions, 0))
-    return np.sort(order[rank < cap])
+    place = np.empty(len(fields), np.int64)
+    place[order] = positions - np.maximum.accumulate(np.where(starts, positions, 0))
+    return place

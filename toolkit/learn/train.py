@@ -12,13 +12,14 @@ import torch
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import RecipeMismatchError
-from toolkit.learn.accuracy import Accuracy
+from toolkit.learn.accuracy import Accuracy, compare
 from toolkit.learn.augment import augmented_copies
 from toolkit.learn.batches import Batches
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.device import reproducible, resolve_device, seeded
-from toolkit.learn.fit import fit
-from toolkit.learn.networks import build_network
+from toolkit.learn.fit import HeldOut, fit
+from toolkit.learn.forest import fit_forest
+from toolkit.learn.networks import NEEDS_STEPS, NETWORKS, build_network, network_like
 from toolkit.learn.resume import Journal
 from toolkit.learn.samples import Samples
 from toolkit.learn.splits import Split, split_samples
@@ -30,8 +31,8 @@ __all__ = ["Epoch", "TrainConfig", "train_classifier"]
 Flags = npt.NDArray[np.bool_]
 Series = npt.NDArray[np.float32]
 
-OVER_TIME = ("cropnet2d",)
-"""Networks for series only."""
+FOREST = "random_forest"
+"""The model that is not trained by gradient descent."""
 
 DEFAULTS = TrainConfig()
 """As published by Tong & Wang 2025, but for what ``docs/method.md`` lists."""
@@ -83,19 +84,26 @@ def train_classifier(
     device = resolve_device(config.device)
     given = training_set(samples, recipe, config.augmentation)
     split = split_samples(given.samples, share=config.validation_share, seed=config.seed, by=config.split)
-    mean, std = _band_statistics(given.season[split.training])
-    batches = _batches(given, split, config, (mean, std))
     provenance = _provenance(samples, config, device)
-    fitted = _fit_network(
-        batches,
-        (normalise(given.season[split.validation], mean, std), given.samples.crop[split.validation]),
-        recipe,
-        config,
-        n_classes=len(samples.legend.names),
-        progress=progress,
-        journal=journal,
-        meaning={"recipe": recipe.to_dict(), **provenance},
-    )
+    if config.network == FOREST:  # trees compare, and need no common scale
+        mean, std = (0.0,) * len(recipe.bands), (1.0,) * len(recipe.bands)
+    else:
+        mean, std = _band_statistics(given.season[split.training])
+    held_out = normalise(given.season[split.validation], mean, std), given.samples.crop[split.validation]
+    n_classes = len(samples.legend.names)
+    if config.network == FOREST:
+        fitted = _fit_forest(given, split, held_out, recipe, config, n_classes=n_classes)
+    else:
+        fitted = _fit_network(
+            _batches(given, split, config, (mean, std)),
+            held_out,
+            recipe,
+            config,
+            n_classes=n_classes,
+            progress=progress,
+            journal=journal,
+            meaning={"recipe": recipe.to_dict(), **provenance},
+        )
     counts = {"training": split.training, "validation": split.validation}
     metrics = {
         **fitted.accuracy.to_dict(samples.legend),
@@ -123,18 +131,14 @@ def _batches(
 ) -> Batches:
     """Return the training samples, to be varied in each epoch or, as published, varied once."""
     mean, std = statistics
-    year, crop = given.year[split.training], given.samples.crop[split.training]
     augmentation = given.augmentation
-    if augmentation is not None and augmentation.published:
-        generator = torch.Generator().manual_seed(config.seed)
-        copies = augmented_copies(torch.from_numpy(year), given.window, augmentation, generator)
-        year = np.concatenate([given.season[split.training], *(copy.numpy() for copy in copies)])
-        crop = np.tile(crop, 1 + len(copies))
+    if augmentation is None or augmentation.published:
+        series, crop = _with_copies(given, split, config)
         augmentation = None
-    elif augmentation is None:
-        year = given.season[split.training]
+    else:
+        series, crop = given.year[split.training], given.samples.crop[split.training]
     return Batches(
-        series=year,
+        series=series,
         crop=crop,
         mean=mean,
         std=std,
@@ -145,9 +149,43 @@ def _batches(
     )
 
 
+def _with_copies(
+    given: TrainingSet, split: Split, config: TrainConfig
+) -> tuple[Series, npt.NDArray[np.uint8]]:
+    """Return the season of the training samples and, if they are varied, copies drawn once beside it."""
+    season, crop = given.season[split.training], given.samples.crop[split.training]
+    if given.augmentation is None:
+        return season, crop
+    year = torch.from_numpy(given.year[split.training])
+    generator = torch.Generator().manual_seed(config.seed)
+    copies = augmented_copies(year, given.window, given.augmentation, generator)
+    return np.concatenate([season, *(copy.numpy() for copy in copies)]), np.tile(crop, 1 + len(copies))
+
+
+def _fit_forest(
+    given: TrainingSet,
+    split: Split,
+    held_out: HeldOut,
+    recipe: FeatureRecipe,
+    config: TrainConfig,
+    *,
+    n_classes: int,
+) -> Fitted:
+    """Grow a random forest, on copies drawn once if series are varied, as trees see each sample once."""
+    series, crop = _with_copies(given, split, config)
+    threads = torch.get_num_threads()
+    state = fit_forest(series, crop, n_classes=n_classes, seed=config.seed, n_jobs=threads)
+    forest = network_like(state, FOREST, recipe.shape, n_classes)
+    forest.load_state_dict(state)
+    with torch.inference_mode():
+        logits = forest(torch.from_numpy(held_out[0])).numpy()
+    accuracy = compare(held_out[1], logits.argmax(axis=1), n_classes)
+    return Fitted(state=state, accuracy=accuracy, notes={"trees": len(state["root"])})
+
+
 def _fit_network(
     batches: Batches,
-    held_out: tuple[Series, npt.NDArray[np.uint8]],
+    held_out: HeldOut,
     recipe: FeatureRecipe,
     config: TrainConfig,
     *,
@@ -182,8 +220,9 @@ def _check_kind(recipe: FeatureRecipe, network: str) -> None:
             "and 'emit'."
         )
         raise RecipeMismatchError(msg)
-    if recipe.kind == "emit" and network in OVER_TIME:
-        msg = f"The network {network!r} convolves over time, and a spectrum has none. Use cropnet1d."
+    if recipe.kind == "emit" and network in NEEDS_STEPS:
+        others = ", ".join(name for name in NETWORKS if name not in NEEDS_STEPS)
+        msg = f"The network {network!r} works over time, and a spectrum has none. Use one of {others}."
         raise RecipeMismatchError(msg)
 
 
