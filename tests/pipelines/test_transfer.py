@@ -22,6 +22,8 @@ import torch
 from pipelines import transfer
 from pipelines.cli import main
 from pipelines.learn_config import TransferRequest
+from pipelines.progress import Progress
+from pipelines.transfer_inputs import SIMULATED_REGIONS, simulated_region
 from pipelines.transfer_plan import configurations
 from tests.learn.conftest import sinusoids
 from toolkit.cubes.recipe import FeatureRecipe
@@ -216,6 +218,26 @@ def test_packaged_countries_are_named_as_in_the_issue(tmp_path, capfd):
     assert "macro F1 (published" in said
     with (tmp_path / "out" / "transfer.csv").open() as file:
         assert {row["target"] for row in csv.DictReader(file)} == {"FRA", "BEL", "NLD"}
+
+
+def test_simulated_regions_that_are_there_are_not_made_again(tmp_path):
+    for shift, name in enumerate(SIMULATED_REGIONS):
+        write_samples(make_region(shift), tmp_path / "samples" / f"{name}.zarr")
+    values = {"simulated": True, "source": ("late",), "models": ["mlp"], "out": tmp_path, "seeds": 1}
+    result = transfer.run(TransferRequest.make({**values, "epochs": 1, "batch_size": 16}), progress=False)
+    assert [set(one.tested) for one in result.results] == [set(SIMULATED_REGIONS) - {"late"}]
+
+
+@pytest.mark.slow
+def test_a_simulated_region_keeps_its_samples_and_drops_its_scenes(tmp_path):
+    made = simulated_region("southern", tmp_path, landscapes=(1, 2), size=96, tell=Progress(quiet=True))
+    assert made.simulated
+    assert made.recipe == FeatureRecipe(fill="none").full_year()
+    assert len(set(made.field.tolist())) >= 20
+    assert made.lat.max() < 0
+    assert [path.name for path in tmp_path.iterdir()] == ["southern.zarr"]
+    again = simulated_region("southern", tmp_path, tell=Progress(quiet=True))
+    assert again.content_hash == made.content_hash
 
 
 @pytest.fixture
