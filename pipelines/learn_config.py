@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from pipelines.config_file import Request
 from toolkit.learn.augmentations import AUGMENTATIONS, Augmentation
 
-AugmentationName = Literal["none", "phenology", "clouds", "published"]
+AugmentationName = Literal["none", "phenology", "mild", "clouds", "published"]
 """Names in :data:`toolkit.learn.augmentations.AUGMENTATIONS`."""
 
 
@@ -45,7 +45,7 @@ class TrainRequest(Request):
     augment: AugmentationName = Field(
         "phenology",
         description="Vary the series in each epoch: none; phenology: shift, scale and warp, as in other "
-        "regions; clouds: that, and gaps and noise; published: as the published code.",
+        "regions; mild: a third of that; clouds: with gaps and noise; published: as the published code.",
     )
     epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")
     batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")

@@ -166,7 +166,7 @@ def test_copies_drawn_once_differ_from_each_other() -> None:
 
 
 def test_names_are_those_that_can_be_asked_for() -> None:
-    assert list(AUGMENTATIONS) == ["none", "phenology", "clouds", "published"]
+    assert list(AUGMENTATIONS) == ["none", "phenology", "mild", "clouds", "published"]
     assert AUGMENTATIONS["none"] is None
 
 

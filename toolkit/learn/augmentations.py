@@ -70,6 +70,8 @@ COPIES = 2
 AUGMENTATIONS: Mapping[str, Augmentation | None] = {
     "none": None,
     "phenology": Augmentation(),
+    # A third of the shift and scale, for maps of the region that the samples are from.
+    "mild": Augmentation(shift_days=16.0, scale_days=16.0, warp_probability=0.5),
     # Amounts of ours: half of the series lose 40 % of their steps, values move by half a percent.
     "clouds": Augmentation(gap_probability=0.5, noise=0.005),
     "published": Augmentation(published=True),

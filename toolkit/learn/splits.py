@@ -106,10 +106,11 @@ def _blocks_apart(
     n_blocks = len(np.unique(blocks))
     training = np.ones(len(crop), bool)
     if n_blocks >= n_parts:
-        folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed % 2**32)
+        folds = StratifiedGroupKFold(n_parts)  # its own draw hardly changes the parts: the seed picks one
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class may be in few blocks
-            _, held_out = next(folds.split(np.zeros(len(crop)), crop, blocks))
+            parts = list(folds.split(np.zeros(len(crop)), crop, blocks))
+        _, held_out = parts[seed % n_parts]
         training[held_out] = False
     return training, ~training
 
