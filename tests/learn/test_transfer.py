@@ -13,10 +13,13 @@ from scipy import stats
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError, LabelError
 from toolkit.learn.accuracy import compare
+from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.distance import MEASURES
 from toolkit.learn.networks import NETWORKS
+from toolkit.learn.predict_samples import run_samples
 from toolkit.learn.samples import Samples
 from toolkit.learn.source_ranking import rank_sources
+from toolkit.learn.splits import split_samples
 from toolkit.learn.train import TrainConfig
 from toolkit.learn.transfer import (
     MODEL_FEATURES,
@@ -89,8 +92,13 @@ def test_crops_that_have_swapped_calendars_look_close(result: TrialResult) -> No
     assert swapped["phenology_days"] == 120.0  # but the calendar tells
 
 
-def test_the_foretold_accuracy_uses_the_fields_that_were_held_out(result: TrialResult) -> None:
-    assert result.held_out.sum() == 12  # one field of each class, 4 pixels each
+def test_the_held_out_fields_are_found_again(checkpoint: Checkpoint, make_samples: MakeSamples) -> None:
+    """Foretold accuracy takes its threshold from them: the split must be that of the training."""
+    samples = make_samples()
+    held_out = split_samples(samples, share=0.2, seed=0, by="auto").validation
+    predicted = run_samples(samples.select(held_out), checkpoint).probability.argmax(axis=1)
+    found = compare(samples.crop[held_out], predicted, 7).confusion
+    np.testing.assert_array_equal(found, checkpoint.metrics["confusion"])
 
 
 def test_results_survive_json(result: TrialResult) -> None:
