@@ -20,6 +20,9 @@ from toolkit.learn.transfer import FEATURES, MODEL_FEATURES, Configuration, Tria
 RESULT_VERSION = 1
 """Part of every key; raised when the code gives other results from the same inputs."""
 
+OF_NETWORKS = ("epochs", "batch_size", "learning_rate", "schedule", "patience", "precision", "device")
+"""Options of gradient descent: a forest grown with others is the same."""
+
 
 def configurations(config: TransferRequest) -> list[Configuration]:
     """Return what is compared: every model with every feature it takes and every augmentation.
@@ -94,10 +97,13 @@ def trial_key(
         hashes: region -> content hash of its samples.
         targets: regions tested on.
     """
+    training = asdict(config)
+    if config.network == "random_forest":
+        training = {key: value for key, value in training.items() if key not in OF_NETWORKS}
     meaning = {
         "version": RESULT_VERSION,
         "trial": asdict(trial),
-        "config": asdict(config),
+        "config": training,
         "season": season.to_dict(),
         "source": hashes[trial.source],
         "targets": {name: hashes[name] for name in sorted(targets) if name != trial.source},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.folder import write_json
-from pipelines.transfer_text import comparison_rows, markdown, matrix_rows, number, ranking_rows
+from pipelines.transfer_text import comparison_rows, markdown, matrix_rows, number, pooled_rows, ranking_rows
 from toolkit.learn.distance import MEASURES
 from toolkit.learn.source_ranking import Ranking
 from toolkit.learn.transfer import Configuration, TargetResult, TrialResult
@@ -211,10 +211,13 @@ def _report(tables: Tables) -> str:
     parts += [
         "## Which source, without labels of the target",
         RANKED,
-        markdown(ranking_rows(tables.rankings))
-        if tables.rankings
-        else "Sources cannot be ranked: each target has one source only.",
     ]
+    if not tables.rankings:
+        parts.append("Sources cannot be ranked: each target has one source only.")
+    elif any(one.target == "all" for one in tables.rankings):
+        parts += ["Over all cells, in brackets the mean regret:", markdown(pooled_rows(tables.rankings))]
+    if tables.rankings:
+        parts += ["Target by target:", markdown(ranking_rows(tables.rankings))]
     return "\n\n".join(parts) + "\n"
 
 

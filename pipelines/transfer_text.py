@@ -64,6 +64,23 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> Rows:
     ]
 
 
+def pooled_rows(rankings: Sequence[Ranking]) -> Rows:
+    """Return rank correlation and mean regret over all targets, a row per configuration.
+
+    Args:
+        rankings: as :func:`toolkit.learn.source_ranking.rank_sources` gives them; those of ``all`` are used.
+    """
+    pooled = [one for one in rankings if one.target == "all"]
+    found = {(one.configuration, one.measure): one for one in pooled}
+    measures = list(dict.fromkeys(one.measure for one in pooled))
+    rows = [["configuration", *measures]]
+    for configuration in dict.fromkeys(one.configuration for one in pooled):
+        cells = [found.get((configuration, measure)) for measure in measures]
+        texts = ["" if one is None else f"{number(one.spearman, 2)} ({one.regret:.3f})" for one in cells]
+        rows.append([str(configuration), *texts])
+    return rows
+
+
 def ranking_rows(rankings: Sequence[Ranking]) -> Rows:
     """Return how well each measure ranks the sources of each target.
 

@@ -129,6 +129,7 @@ def test_the_tables_hold_every_trial_and_agree(finished):
     assert "**Simulated data**" in text
     assert "## mlp, median1d, augmentation none, protocol published" in text
     assert "| first | second | cells |" in text
+    assert "| configuration | frechet | frechet_relative | mmd |" in text
     assert "| configuration | features of | target | measure |" in text
 
 
@@ -168,6 +169,13 @@ def test_other_options_or_samples_are_other_trials(finished, stores, tmp_path):
     assert transfer.run(longer, progress=False).n_trained == 1
     changed = {**stores, "c": write_samples(make_region(19), tmp_path / "c.zarr")}
     assert transfer.run(request.model_copy(update={"samples": changed, **one}), progress=False).n_trained == 1
+
+
+def test_a_forest_is_not_grown_again_for_other_options_of_networks(stores, tmp_path):
+    values = {"samples": stores, "models": ["random_forest"], "source": "a", "targets": "b", "out": tmp_path}
+    request = TransferRequest.make({**values, "seeds": 1, "augmentations": "none", "epochs": 5})
+    assert transfer.run(request, progress=False).n_trained == 1
+    assert transfer.run(request.model_copy(update={"epochs": 9}), progress=False).n_trained == 0
 
 
 def test_a_killed_run_loses_the_running_trial_at_most(stores, tmp_path):
