@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-slow bench lint types format sample-model clean
+.PHONY: demo test test-slow bench accuracy lint types format sample-model clean
 
 demo: $(READY)  ## simulated scenes -> crop map of the sample area
 	$(BIN)/cropglobe demo
@@ -18,6 +18,10 @@ test-slow: $(READY)  ## the tests that take minutes
 
 bench: $(READY)  ## our kernels beside those of others; writes tests/benchmarks/RESULTS.md
 	$(BIN)/python -m tests.benchmarks.run
+
+accuracy: $(READY)  ## models on real labels beside a forest; writes MATO_GROSSO.md and FLANDERS.md (an hour)
+	$(BIN)/python -m tests.benchmarks.mato_grosso
+	$(BIN)/python -m tests.benchmarks.flanders
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import stats
 from sklearn.model_selection import GroupKFold
 
 from tests.benchmarks.machine import surroundings
+from tests.benchmarks.models import Model, predicted
 from tests.benchmarks.results import table
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.learn.augment import augmented_copies
-from toolkit.learn.augmentations import AUGMENTATIONS
-from toolkit.learn.checkpoint import Checkpoint, normalise
-from toolkit.learn.forest import fit_forest
-from toolkit.learn.networks import network_like
 from toolkit.learn.samples import Samples
-from toolkit.learn.train import TrainConfig, train_classifier
-from toolkit.learn.training_set import training_set
+from toolkit.learn.train import TrainConfig
 from toolkit.legend import CropClass, Legend
 from toolkit.storage import write_text
 
@@ -38,15 +31,6 @@ REPEATS, FOLDS, DRAWS = 10, 5, 2000
 FOREST = "random forest"
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """What is trained, and how its series are varied."""
-
-    network: str
-    augmentation: str = "none"
-    epochs: int = 20
 
 
 MODELS: Mapping[str, Model] = {
@@ -101,31 +85,6 @@ def folds(samples: Samples, repeat: int) -> list[tuple[Labels, Labels]]:
     return list(splitter.split(np.zeros(len(samples)), samples.crop, samples.block))
 
 
-def predicted(model: Model, training: Samples, series: npt.NDArray[np.float32], seed: int) -> Labels:
-    """Train on some samples and return the classes of others."""
-    augmentation = AUGMENTATIONS[model.augmentation]
-    if model.network == "random_forest":  # nothing to choose by validation: it gets all of them
-        given = training_set(training, training.recipe, augmentation)
-        rows, crop = given.season, training.crop
-        if augmentation is not None:
-            generator = torch.Generator().manual_seed(seed)
-            copies = augmented_copies(torch.from_numpy(given.year), given.window, augmentation, generator)
-            rows, crop = np.concatenate([rows, *(c.numpy() for c in copies)]), np.tile(crop, 1 + len(copies))
-        n_classes = len(training.legend.names)
-        state = fit_forest(rows, crop, n_classes=n_classes, seed=seed)
-        forest = network_like(state, "random_forest", training.recipe.shape, n_classes)
-        forest.load_state_dict(state)
-        return _classes(forest, series)
-    config = replace(CONFIG, network=model.network, epochs=model.epochs, augmentation=augmentation, seed=seed)
-    trained: Checkpoint = train_classifier(training, training.recipe, config)
-    return _classes(trained.build(), normalise(series, trained.mean, trained.std))
-
-
-def _classes(network: torch.nn.Module, series: npt.NDArray[np.float32]) -> Labels:
-    with torch.inference_mode():
-        return network(torch.from_numpy(series)).argmax(dim=1).numpy()
-
-
 def cross_validated(name: str, samples: Samples, repeat: int, work: Path) -> Labels:
     """Return the class of each sample, predicted by a model that saw none of its block; kept in a folder."""
     path = work / f"{name.replace(' ', '_').replace(',', '')}-{repeat}.json"
@@ -133,7 +92,9 @@ def cross_validated(name: str, samples: Samples, repeat: int, work: Path) -> Lab
         return np.array(json.loads(path.read_text()), np.int64)
     classes = np.full(len(samples), -1, np.int64)
     for training, test in folds(samples, repeat):
-        classes[test] = predicted(MODELS[name], samples.select(training), samples.series[test], repeat)
+        classes[test] = predicted(
+            MODELS[name], CONFIG, samples.select(training), samples.recipe, samples.select(test), repeat
+        )
     write_text(json.dumps(classes.tolist()), path)
     return classes
 
