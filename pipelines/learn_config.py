@@ -87,12 +87,16 @@ class TransferRequest(Request):
     simulated: bool = Field(False, description="Make and use samples of five simulated regions.")
     source: Names = Field((), description="Regions to train on; default all.")
     targets: Names = Field((), description="Regions to test on; default all.")
-    models: Names = Field(("cropnet2d",), description="Models by name.")
+    models: Names = Field(
+        ("cropnet2d",),
+        description="Models: cropnet2d, cropnet1d, mlp, random_forest, tempcnn, attention.",
+    )
     features: Names = Field(
         (), description="Features: median2d, median1d, harmonic; default the medians that each model takes."
     )
     augmentations: Names = Field(
-        ("phenology",), description="Augmentations by name; harmonic coefficients are never augmented."
+        ("phenology",),
+        description=f"Augmentations: {', '.join(AUGMENTATIONS)}; harmonic coefficients are never augmented.",
     )
     seeds: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Trainings of each cell.")
     epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")

@@ -327,6 +327,8 @@ def test_every_model_goes_with_its_features_and_harmonics_are_never_augmented():
     assert len(found) == n_series + n_harmonic
     assert {one.augmentation for one in found if one.features == "harmonic"} == {"none"}
     assert set(MODEL_FEATURES) == set(NETWORKS)
+    for name in MODEL_FEATURES:
+        assert name in TransferRequest.model_fields["models"].description
     usual = configurations(TransferRequest.make({"out": "o", "models": ["mlp", "cropnet2d"]}))
     assert [(one.model, one.features) for one in usual] == [("mlp", "median1d"), ("cropnet2d", "median2d")]
 
