@@ -17,8 +17,8 @@ from pipelines.config import (
     MapSensor,
     SimulateRequest,
 )
-from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest
-from pipelines.options import request_options
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest, TransferRequest
+from pipelines.options import RequestCommand, request_options
 from pipelines.samples_config import SamplesRequest
 from toolkit.catalog.redaction import redact, redact_logs
 from toolkit.errors import CropglobeError, CropglobeWarning
@@ -41,6 +41,9 @@ def cropglobe(*, verbose: bool) -> None:
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR)
     redact_logs()
+
+
+cropglobe.command_class = RequestCommand
 
 
 @cropglobe.command()
@@ -96,6 +99,19 @@ def fetch(request: FetchRequest) -> None:
 def train(request: TrainRequest) -> None:
     """Train a model on samples."""
     from pipelines import train as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
+@request_options(TransferRequest)
+def transfer(request: TransferRequest) -> None:
+    """Train on each region, test on the others: which source suits which target.
+
+    For example: cropglobe transfer --data DIR --source FRA --targets BEL NLD --out OUT. Finished trials are
+    kept in OUT/trials: run the same command again after an interruption.
+    """
+    from pipelines import transfer as workflow
 
     _tell(workflow.run(request).lines())
 

@@ -87,6 +87,8 @@ class Request(BaseModel):
 
 def _from(here: Path, key: str, value: Any, names: tuple[str, ...]) -> Any:
     """Let a path, or each of several, count from a folder."""
+    if isinstance(value, dict):
+        return {name: _from(here, key, part, names) for name, part in value.items()}
     if isinstance(value, list):
         return [_from(here, key, part, names) for part in value]
     if not isinstance(value, str) or _is_name(key, value, here, names):

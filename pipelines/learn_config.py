@@ -19,6 +19,10 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
 
 
+Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
+"""One name or several."""
+
+
 class TrainRequest(Request):
     """A model from samples."""
 
@@ -69,6 +73,47 @@ class TrainRequest(Request):
     def augmentation(self) -> Augmentation | None:
         """What the name stands for."""
         return AUGMENTATIONS[self.augment]
+
+
+class TransferRequest(Request):
+    """Which source region suits which target."""
+
+    paths: ClassVar[tuple[str, ...]] = ("out", "samples", "data")
+
+    samples: dict[str, Path] | None = Field(
+        None, description="Region and its samples, made by 'cropglobe samples' (FRA=fra/samples.zarr)."
+    )
+    data: Path | None = Field(None, description="Folder of the packaged CropGlobe files (.npz).")
+    simulated: bool = Field(False, description="Make and use samples of five simulated regions.")
+    source: Names = Field((), description="Regions to train on; default all.")
+    targets: Names = Field((), description="Regions to test on; default all.")
+    models: Names = Field(
+        ("cropnet2d",),
+        description="Models: cropnet2d, cropnet1d, mlp, random_forest, tempcnn, attention.",
+    )
+    features: Names = Field(
+        (), description="Features: median2d, median1d, harmonic; default the medians that each model takes."
+    )
+    augmentations: Names = Field(
+        ("phenology",),
+        description=f"Augmentations: {', '.join(AUGMENTATIONS)}; harmonic coefficients are never augmented.",
+    )
+    seeds: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Trainings of each cell.")
+    epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")
+    batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Step size of Adam.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Learning rate over time: constant or cosine."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="fp32, or products in bf16; auto: bf16 where the processor has units for it."
+    )
+    protocol: Literal["plain", "published"] = Field(
+        "plain",
+        description="What is shown; the files hold both. Published: predictions of classes absent from the "
+        "target count as 'other'.",
+    )
 
 
 class FetchRequest(Request):

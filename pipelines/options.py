@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -14,6 +14,47 @@ from pipelines.config_file import Request
 from toolkit.errors import InputError
 
 Command = Callable[..., Any]
+RUN_FILES = (".yaml", ".yml")
+"""Endings by which a run file is told from one more value of an option."""
+
+
+class SeveralOption(click.Option):
+    """An option that takes one or several values: ``--targets BEL NLD``, or each with its own flag."""
+
+
+class RequestCommand(click.Command):
+    """A command whose :class:`SeveralOption` take all values up to the next option or the run file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give each value its own flag, as click knows it."""
+        flags = {flag for option in self.params if isinstance(option, SeveralOption) for flag in option.opts}
+        return super().parse_args(ctx, spread_values(args, flags))
+
+
+def spread_values(args: list[str], flags: Collection[str]) -> list[str]:
+    """Return arguments in which a flag stands before each of its values.
+
+    Args:
+        args: as typed: ``--targets BEL NLD --out DIR RUN.yaml``.
+        flags: those that take several values, as ``--targets``.
+    """
+    spread: list[str] = []
+    flag, first = "", False
+    for k, word in enumerate(args):
+        if word == "--":
+            return [*spread, *args[k:]]
+        name, given, _ = word.partition("=")
+        if word.startswith("-") and word != "-":
+            flag = name if name in flags else ""
+            first = bool(flag) and not given  # its value is the next word, whatever that looks like
+            spread.append(word)
+        elif flag and not first and not word.lower().endswith(RUN_FILES):
+            spread += [flag, word]
+        else:
+            flag = flag if first else ""
+            first = False
+            spread.append(word)
+    return spread
 
 
 def request_options(model: type[Request]) -> Callable[[Command], Command]:
@@ -33,7 +74,7 @@ def request_options(model: type[Request]) -> Callable[[Command], Command]:
         for name, field in reversed(model.model_fields.items()):
             text = field.description or ""
             if field.default not in (PydanticUndefined, None, (), False):
-                text += f" Default: {field.default}."
+                text += f" Default: {_shown(field.default)}."
             if name == model.argument:
                 decorated = _argument(name, field.annotation)(decorated)
             else:
@@ -58,11 +99,29 @@ def _option(name: str, annotation: Any, description: str) -> Callable[[Command],
     if kind is bool:
         return click.option(flag, is_flag=True, default=None, help=description)
     if get_origin(kind) is dict:
-        return click.option(flag, name, multiple=True, metavar="KEY=VALUE", help=f"{description} Repeatable.")
+        return click.option(
+            flag,
+            name,
+            cls=SeveralOption,
+            multiple=True,
+            metavar="KEY=VALUE...",
+            help=f"{description} One or several.",
+        )
     if get_origin(kind) is tuple:
-        return click.option(flag, name, multiple=True, help=f"{description} Repeatable.")
+        return click.option(
+            flag,
+            name,
+            cls=SeveralOption,
+            multiple=True,
+            metavar="VALUE...",
+            help=f"{description} One or several.",
+        )
     types = {int: click.INT, float: click.FLOAT, Path: click.Path(path_type=Path)}
     return click.option(flag, type=types.get(kind, click.STRING), default=None, help=description)
+
+
+def _shown(default: Any) -> str:
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def _plain(annotation: Any) -> Any:

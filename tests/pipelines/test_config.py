@@ -14,14 +14,14 @@ from pipelines.config import (
     SearchRequest,
     SimulateRequest,
 )
-from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest
+from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest, TransferRequest
 from pipelines.options import request_options
 from pipelines.samples_config import SamplesRequest
 from toolkit.errors import InputError
 
 REQUESTS = (
     *(SearchRequest, FeaturesRequest, SamplesRequest, TrainRequest, MapRequest, SimulateRequest),
-    *(FetchRequest, ImportWeightsRequest),
+    *(FetchRequest, ImportWeightsRequest, TransferRequest),
 )
 
 
