@@ -166,6 +166,11 @@ class MapRequest(EmitRequest):
     dilation: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Cloud dilation, m; must be the model's."
     )
+    season_shift: float = Field(
+        0.0,
+        description="Days by which crops grow later here than where the model was trained ('cropglobe "
+        "transfer' tells); the season is moved by whole steps.",
+    )
     first_step: int | None = Field(None, description="First step of the season; must be the model's.")
     n_steps: int | None = Field(None, description="Steps of the season; must be the model's.")
 

@@ -22,6 +22,7 @@ from toolkit.catalog.items import is_simulated
 from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import check_same_recipe
 from toolkit.errors import ModelError, NoItemsError, SensorMissingWarning, SimulatedModelError
+from toolkit.learn.alignment import moved
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.scenes.sensors import resolve_bands
 
@@ -162,6 +163,7 @@ def collect(
 
     Raises:
         NoItemsError: no sensor finds a scene.
+        InputError: the season would be moved out of its year.
         SimulatedModelError: a model trained on simulated data would map real scenes.
         CropglobeError: see :func:`pipelines.search.find` and :func:`pipelines.radiometry.settle`.
     """
@@ -169,6 +171,7 @@ def collect(
     for sensor, checkpoint in models.items():
         own = config.of_sensor(sensor)
         season = recipe_season(checkpoint.recipe, year=config.year, hemisphere=aoi.hemisphere)
+        season = moved(season, config.season_shift)
         bands = None if sensor == "emit" else checkpoint.recipe.bands
         try:
             found = find(own, aoi, season, folder=folder, bands=bands, sensor=sensor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -102,7 +102,8 @@ class Told:
 def _ask_sensor(tile: Tile, one: SensorJob, within: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
     """Read, composite and predict what one sensor sees of a tile."""
     checkpoint = _checkpoint(one.model, one.model_hash)
-    made = features_of_tile(tile, one.items, checkpoint.recipe, one.season)
+    recipe = replace(checkpoint.recipe, first_step=one.season.first_step)  # the season may have been moved
+    made = features_of_tile(tile, one.items, recipe, one.season)
     made.features.to_numpy()[~within] = np.nan  # in place: features are the largest thing in memory
     watch.lap("read and composite")
     probabilities = class_probabilities(made.features, checkpoint)

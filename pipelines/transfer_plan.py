@@ -12,7 +12,7 @@ from pipelines.folder import write_json
 from pipelines.learn_config import TransferRequest
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError
-from toolkit.learn.augmentations import AUGMENTATIONS
+from toolkit.learn.augmentations import AUGMENTATIONS, COPIES
 from toolkit.learn.samples import Samples
 from toolkit.learn.train import TrainConfig
 from toolkit.learn.transfer import FEATURES, MODEL_FEATURES, Configuration, Trial, TrialResult
@@ -68,13 +68,17 @@ def plan_trials(config: TransferRequest, sources: tuple[str, ...]) -> list[Trial
 
 def train_config(config: TransferRequest, trial: Trial) -> TrainConfig:
     """Return how a trial is trained."""
+    augmentation = AUGMENTATIONS[trial.configuration.augmentation]
+    # Copies beside the originals make an epoch longer: all configurations see as many samples.
+    once = augmentation is not None and augmentation.published
+    epochs = max(1, round(config.epochs / (1 + COPIES))) if once else config.epochs
     return TrainConfig(
         network=trial.configuration.model,
-        epochs=config.epochs,
+        epochs=epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         schedule=config.schedule,
-        augmentation=AUGMENTATIONS[trial.configuration.augmentation],
+        augmentation=augmentation,
         device=config.device,
         precision=config.precision,
         seed=trial.seed,

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from shapely.geometry import Point, box, mapping
 
+from pipelines import crop_map
 from pipelines.cli import main
+from pipelines.config import MapRequest
 from tests.conftest import footprint, make_scene, write_catalog
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.learn.checkpoint import Checkpoint, write_checkpoint
@@ -90,6 +92,32 @@ def test_missing_area_file(place, capfd):
         saying=["There is no file", "no.geojson"],
     )
     check_nothing_half_written(place / "result")
+
+
+def test_a_season_moved_out_of_its_year(place, capfd):
+    fails(
+        request(place, season_shift=40),
+        capfd,
+        code=4,
+        saying=["cannot be moved by 40 days: it would leave its year", "Allowed: -120 to 30 days"],
+    )
+    check_nothing_half_written(place / "result")
+
+
+def test_a_season_is_moved_to_where_crops_grow_later(place, client):
+    config = MapRequest(
+        aoi=place / "aoi.geojson",
+        catalog=str(place / "catalog.json"),
+        year=2021,
+        model=place / "model",
+        out=place / "result",
+        radiometry="trust",
+        season_shift=24,
+    )
+    crop_map.run(config, client, progress=False)
+    told = json.loads((place / "result" / "run.json").read_text())["sensors"]["sentinel-2"]
+    assert told["season"] == {"first_day": "2021-05-26", "last_day": "2021-12-26"}
+    assert told["model"]["recipe"]["first_step"] == 24  # that of the model stays
 
 
 def test_area_without_polygons(place, capfd):

@@ -24,7 +24,7 @@ from pipelines.cli import main
 from pipelines.learn_config import TransferRequest
 from pipelines.progress import Progress
 from pipelines.transfer_inputs import SIMULATED_REGIONS, simulated_region
-from pipelines.transfer_plan import configurations
+from pipelines.transfer_plan import configurations, plan_trials, train_config
 from tests.learn.conftest import sinusoids
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError
@@ -339,3 +339,18 @@ def test_paths_of_a_run_file_count_from_its_folder(tmp_path):
     assert request.samples == {"a": tmp_path / "x.zarr", "b": tmp_path / "y.zarr"}
     assert request.source == ("a",)
     assert TransferRequest.read(request.write(tmp_path / "again.yaml"), {}) == request
+
+
+def test_configurations_see_equally_many_samples(tmp_path: Path) -> None:
+    request = TransferRequest(
+        simulated=True, augmentations=("none", "phenology", "published"), epochs=30, out=tmp_path
+    )
+    told = {
+        trial.configuration.augmentation: train_config(request, trial)
+        for trial in plan_trials(request, ("early",))
+    }
+    assert {name: config.epochs for name, config in told.items()} == {
+        "none": 30,
+        "phenology": 30,
+        "published": 10,  # beside the originals are two copies
+    }
