@@ -12,6 +12,7 @@ from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.learn.augment import augmented_copies
 from toolkit.learn.augmentations import AUGMENTATIONS
 from toolkit.learn.checkpoint import normalise
+from toolkit.learn.device import Precision
 from toolkit.learn.forest import fit_forest
 from toolkit.learn.networks import network_like
 from toolkit.learn.samples import Samples
@@ -29,6 +30,7 @@ class Model:
     network: str
     augmentation: str = "none"
     epochs: int = 20
+    precision: Precision = "auto"
 
 
 def predicted(
@@ -58,7 +60,14 @@ def predicted(
         forest = network_like(state, "random_forest", recipe.shape, n_classes)
         forest.load_state_dict(state)
         return _classes(forest, series)
-    config = replace(config, network=model.network, epochs=model.epochs, augmentation=augmentation, seed=seed)
+    config = replace(
+        config,
+        network=model.network,
+        epochs=model.epochs,
+        augmentation=augmentation,
+        precision=model.precision,
+        seed=seed,
+    )
     trained = train_classifier(training, recipe, config)
     return _classes(trained.build(), normalise(series, trained.mean, trained.std))
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
-from torch import nn
 
 from toolkit.errors import ModelError
 
@@ -68,19 +67,17 @@ def seed_device(seed: int, device: torch.device) -> None:
             torch.cuda.manual_seed(seed)
 
 
-def uses_bf16(precision: Precision, network: nn.Module, device: torch.device) -> bool:
-    """Return whether a network is trained with products in bfloat16.
+def uses_bf16(precision: Precision, device: torch.device) -> bool:
+    """Return whether networks are trained with products in bfloat16.
+
+    With AVX-512 BF16 units a step took, of its time in float32, 0.50 for CropNet 2D, 0.55 for 1D, 0.74 for
+    TempCNN, 0.57 for the attention model and 0.84 for the MLP.
 
     Args:
         precision: what was asked for.
-        network: the network; small ones without 2D convolutions gain nothing (see ``tests/benchmarks``).
         device: where it is trained.
     """
-    if precision != "auto":
-        return precision == "bf16"
-    if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
-        return False
-    return has_bf16_units(device)
+    return has_bf16_units(device) if precision == "auto" else precision == "bf16"
 
 
 def has_bf16_units(device: torch.device) -> bool:

@@ -126,7 +126,7 @@ def _training(network: nn.Module, batches: Batches, config: TrainConfig, n_class
         network=network,
         adam=torch.optim.Adam(network.parameters(), lr=config.learning_rate),
         loss_of=nn.CrossEntropyLoss(class_weights(batches.crop, n_classes).to(device)),
-        bf16=uses_bf16(config.precision, network, device),
+        bf16=uses_bf16(config.precision, device),
         device=device,
     )
 

@@ -42,7 +42,7 @@ class TrainConfig:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Precision = "auto"
     """``fp32``; ``bf16``: products in bfloat16, weights and sums in float32; ``auto``: bf16 where the
-    processor has units for it and the network gains from them."""
+    processor has units for it."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
