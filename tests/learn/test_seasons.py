@@ -10,8 +10,9 @@ import pytest
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import RecipeMismatchError
+from toolkit.learn import seasons
 from toolkit.learn.samples import Samples
-from toolkit.learn.seasons import cut_season
+from toolkit.learn.seasons import cut_season, filled
 
 MakeSamples = Callable[..., Samples]
 
@@ -66,3 +67,13 @@ def test_cut_and_filled_series_equal_the_features_of_a_map(recipe: FeatureRecipe
     series = whole.values.reshape(4, 12, -1).transpose(2, 0, 1)
     expected = mapped.values.reshape(4, 8, -1).transpose(2, 0, 1)
     np.testing.assert_array_equal(cut_season(series, year, recipe), expected)
+
+
+def test_filling_by_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    series = rng.random((10, 3, 20), np.float32)
+    series[rng.random(series.shape) < 0.4] = np.nan
+    whole = filled(series, periodic=True)
+    monkeypatch.setattr(seasons, "CHUNK", 3)
+    np.testing.assert_array_equal(filled(series, periodic=True), whole)
+    assert not np.isnan(whole).any()

@@ -52,13 +52,15 @@ def training_set(
     # A year's series may hold nothing in the season; a map calls such a pixel not observed.
     empty = np.isnan(season).all(axis=2)
     seen = np.logical_not(np.any(empty, axis=1))
-    samples, season = samples.select(seen), season[seen]
+    if not seen.all():  # hundreds of thousands of series are gigabytes: they are not copied for nothing
+        samples, season = samples.select(seen), season[seen]
     _check_complete(season)
     augmentation = _possible(augmentation, samples.recipe, recipe)
     moves = augmentation is not None and augmentation.moves
     year = season
     if moves:
-        year = filled(samples.series, periodic=True)
+        gaps = np.isnan(samples.series.min())
+        year = filled(samples.series, periodic=True) if gaps else samples.series
     window = Window(
         first_step=recipe.first_step if moves else 0,
         n_steps=recipe.shape[1],
