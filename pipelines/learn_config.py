@@ -47,11 +47,11 @@ class TrainRequest(Request):
         description="Vary the series in each epoch: none; phenology: shift, scale and warp, as in other "
         "regions; mild: a third of that; clouds: with gaps and noise; published: as the published code.",
     )
-    epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")
-    batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Step size of Adam.")
+    epochs: Annotated[int, Field(ge=1)] = Field(30, description="Passes over the samples.")
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="Samples per step.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Step size of Adam.")
     schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="Learning rate over time: constant or cosine."
+        "cosine", description="Learning rate over time: constant, or falling to zero as a cosine."
     )
     validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="Share of fields held out."
@@ -99,11 +99,11 @@ class TransferRequest(Request):
         description=f"Augmentations: {', '.join(AUGMENTATIONS)}; harmonic coefficients are never augmented.",
     )
     seeds: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Trainings of each cell.")
-    epochs: Annotated[int, Field(ge=1)] = Field(50, description="Passes over the samples.")
-    batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Step size of Adam.")
+    epochs: Annotated[int, Field(ge=1)] = Field(30, description="Passes over the samples.")
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="Samples per step.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Step size of Adam.")
     schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="Learning rate over time: constant or cosine."
+        "cosine", description="Learning rate over time: constant, or falling to zero as a cosine."
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -35,7 +35,7 @@ FOREST = "random_forest"
 """The model that is not trained by gradient descent."""
 
 DEFAULTS = TrainConfig()
-"""As published by Tong & Wang 2025, but for what ``docs/method.md`` lists."""
+"""What ``docs/method.md`` describes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -16,17 +16,17 @@ Schedule = Literal["constant", "cosine"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How a model is trained; the defaults are those of Tong & Wang 2025."""
+    """How a model is trained; where the defaults come from: ``docs/decisions/0009-training-defaults.md``."""
 
     network: str = "cropnet2d"
     """Name in :data:`toolkit.learn.networks.NETWORKS`."""
-    epochs: int = 50
+    epochs: int = 30
     """Times that every training sample is seen."""
-    batch_size: int = 256
+    batch_size: int = 64
     """Samples per step of the optimiser."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-3
     """Of Adam."""
-    schedule: Schedule = "constant"
+    schedule: Schedule = "cosine"
     """``cosine`` lowers the learning rate to zero over the epochs."""
     augmentation: Augmentation | None = field(default_factory=Augmentation)
     """How series are varied in each epoch; None: not at all. A spectrum has no steps to vary."""
