@@ -26,7 +26,7 @@ from toolkit.learn.train import Epoch, TrainConfig, train_classifier
 
 MakeSamples = Callable[..., Samples]
 
-QUICK = TrainConfig(epochs=1, batch_size=16, learning_rate=1e-3, augmentation=None, device="cpu")
+QUICK = TrainConfig(epochs=1, batch_size=16, schedule="constant", augmentation=None, device="cpu")
 
 
 def test_separable_classes_are_learnt(checkpoint: Checkpoint) -> None:
