@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,15 +50,15 @@ def remember(settings: Settings) -> Iterator[Section]:
     yield memory_section(settings.side(TILE_SIDE))
 
 
-SECTIONS: tuple[SectionMaker, ...] = (
-    compare,
-    grow,
-    remember,
-    reading.sections,
-    emit_reading.sections,
-    training.sections,
-)
-"""What makes the parts of the results, in their order."""
+SECTIONS: Mapping[str, SectionMaker] = {
+    "kernels": compare,
+    "growth": grow,
+    "memory": remember,
+    "reading": reading.sections,
+    "emit": emit_reading.sections,
+    "training": training.sections,
+}
+"""Name -> what makes a part of the results, in their order."""
 
 
 def comparison_section(comparison: Comparison, times: Times, settings: Settings) -> Section:
@@ -134,12 +134,16 @@ def memory_section(side: int) -> Section:
 @click.option(
     "--out", default=RESULTS, type=click.Path(dir_okay=False, path_type=Path), help="File to write."
 )
-def main(rounds: int, shrink: int, out: Path) -> None:
+@click.option("--only", default=None, type=click.Choice(list(SECTIONS)), help="One part; give --out, too.")
+def main(rounds: int, shrink: int, out: Path, only: str | None) -> None:
     """Time our kernels beside those of others."""
+    if only and out == RESULTS:
+        msg = f"One part would replace the results of all in {RESULTS.name}. Give another file: --out FILE."
+        raise click.UsageError(msg)
     settings = Settings(rounds=rounds, shrink=shrink)
     start, share = time.perf_counter(), watch_the_processor()
     sections = []
-    for maker in SECTIONS:
+    for maker in [SECTIONS[only]] if only else SECTIONS.values():
         for section in maker(settings):
             click.echo(f"{time.perf_counter() - start:5.0f} s  {section.title}", err=True)
             sections.append(section)
