@@ -166,7 +166,7 @@ class MapRequest(EmitRequest):
     dilation: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Cloud dilation, m; must be the model's."
     )
-    season_shift: float = Field(
+    season_shift: Annotated[float, Field(ge=-365, le=365)] = Field(
         0.0,
         description="Days by which crops grow later here than where the model was trained ('cropglobe "
         "transfer' tells); the season is moved by whole steps.",

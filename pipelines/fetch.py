@@ -86,7 +86,7 @@ def run(config: FetchRequest, *, progress: bool = True, patience: Patience = PAT
         earlier = entry.get("sha256") or entry.get("git_sha1")
         n_new += fetch_file(source, listing, file, config.out, replaces=earlier, progress=report)
         done += file.size
-    _record(listing, files, config.out)
+        _record(listing, [file], config.out)  # each at once: an interrupted run's files are known as its own
     config.write(config.out / "run.yaml")
     return FetchedData(folder=config.out, listing=listing, files=tuple(files), n_new=n_new)
 

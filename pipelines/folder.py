@@ -72,3 +72,14 @@ def digest(path: Path) -> str:
 def versions() -> dict[str, str]:
     """Versions that decide what a result holds."""
     return {"python": platform.python_version(), **{name: version(name) for name in REPORTED}}
+
+
+def beside(folder: Path, name: str) -> Path:
+    """Return the path of a file beside a folder, named after it.
+
+    Args:
+        folder: the folder; may be given as ``.``.
+        name: name of the file with ``{}`` where the folder's name stands.
+    """
+    whole = folder.resolve()
+    return whole.with_name(name.format(whole.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.folder import prepare
+from pipelines.folder import beside, prepare
 from pipelines.learn_config import ImportWeightsRequest
 from toolkit.errors import InputError
 from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
@@ -62,5 +62,5 @@ def run(config: ImportWeightsRequest) -> ImportedModel:
         std=std,
     )
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
-    config.write(config.out.with_name(f"{config.out.name}.yaml"))
+    config.write(beside(config.out, "{}.yaml"))
     return ImportedModel(checkpoint=checkpoint, path=path)

@@ -14,9 +14,13 @@ AugmentationName = Literal["none", "phenology", "mild", "clouds", "published"]
 """Names in :data:`toolkit.learn.augmentations.AUGMENTATIONS`."""
 
 
+MODELS = "cropnet2d, cropnet1d, mlp, tempcnn, attention, random_forest"
+"""Names in :data:`toolkit.learn.networks.NETWORKS`, which takes seconds to import."""
+
+
 def as_list(value: Any) -> Any:
     """Return one value as a list, where several may stand."""
-    return [value] if isinstance(value, str | Path) else value
+    return [value] if isinstance(value, str | Path | int | float) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
@@ -34,13 +38,13 @@ class TrainRequest(Request):
     data: Path | None = Field(
         None, description="Folder of packaged samples (from 'cropglobe fetch') to train on instead."
     )
-    countries: tuple[str, ...] = Field((), description="Countries of the packaged samples. Default: all.")
+    countries: Names = Field((), description="Countries of the packaged samples. Default: all.")
     mix_versions: bool = Field(
         False, description="EMIT: train on samples of several product versions, whose spectra differ."
     )
     network: str | None = Field(
         None,
-        description="Model by name. Default: cropnet2d; for spectra cropnet1d.",
+        description=f"Model: {MODELS}. Default: cropnet2d; for spectra cropnet1d.",
     )
     augment: AugmentationName = Field(
         "phenology",
@@ -89,14 +93,15 @@ class TransferRequest(Request):
     targets: Names = Field((), description="Regions to test on; default all.")
     models: Names = Field(
         ("cropnet2d",),
-        description="Models: cropnet2d, cropnet1d, mlp, random_forest, tempcnn, attention.",
+        description=f"Models: {MODELS}.",
     )
     features: Names = Field(
         (), description="Features: median2d, median1d, harmonic; default the medians that each model takes."
     )
     augmentations: Names = Field(
         ("phenology",),
-        description=f"Augmentations: {', '.join(AUGMENTATIONS)}; harmonic coefficients are never augmented.",
+        description=f"Augmentations: {', '.join(AUGMENTATIONS)}. Harmonic coefficients are never augmented; "
+        "'published', which trains on two copies beside the originals, gets a third of the epochs.",
     )
     seeds: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Trainings of each cell.")
     epochs: Annotated[int, Field(ge=1)] = Field(30, description="Passes over the samples.")
@@ -122,7 +127,7 @@ class FetchRequest(Request):
     argument: ClassVar[str | None] = "data_set"
 
     data_set: Literal["cropglobe"] = Field(description="Data set by name.")
-    countries: tuple[str, ...] = Field((), description="Countries, codes of three letters; default all.")
+    countries: Names = Field((), description="Countries, codes of three letters; default all.")
     files: Literal["median", "all"] = Field(
         "median", description="Median series that models are trained on, or all files, embeddings too."
     )
@@ -144,7 +149,7 @@ class ImportWeightsRequest(Request):
     network: Literal["cropnet2d", "cropnet1d"] | None = Field(
         None, description="Network of the weights. Default: told from their shapes."
     )
-    crops: tuple[str, ...] = Field(
+    crops: Names = Field(
         (),
         description="Classes in the order of the outputs, of weights that know fewer than CropGlobe has.",
     )
@@ -155,9 +160,9 @@ class ImportWeightsRequest(Request):
     samples: Path | None = Field(
         None, description="Samples whose mean and deviation per band the weights were trained with."
     )
-    mean: tuple[float, ...] = Field(
+    mean: Annotated[tuple[float, ...], BeforeValidator(as_list)] = Field(
         (), description="Per band, subtracted in training (after scale); default nothing."
     )
-    std: tuple[float, ...] = Field(
+    std: Annotated[tuple[float, ...], BeforeValidator(as_list)] = Field(
         (), description="Per band, divided by in training (after scale); default nothing."
     )

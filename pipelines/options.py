@@ -28,7 +28,16 @@ class RequestCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give each value its own flag, as click knows it."""
         flags = {flag for option in self.params if isinstance(option, SeveralOption) for flag in option.opts}
-        return super().parse_args(ctx, spread_values(args, flags))
+        try:
+            return super().parse_args(ctx, spread_values(args, flags))
+        except click.MissingParameter as error:
+            if not isinstance(error.param, click.Argument):
+                raise
+            msg = (
+                f"{error.format_message()} It stands before the options: those that take several values take "
+                "every word behind them."
+            )
+            raise click.UsageError(msg, ctx) from error
 
 
 def spread_values(args: list[str], flags: Collection[str]) -> list[str]:
@@ -44,7 +53,7 @@ def spread_values(args: list[str], flags: Collection[str]) -> list[str]:
         if word == "--":
             return [*spread, *args[k:]]
         name, given, _ = word.partition("=")
-        if word.startswith("-") and word != "-":
+        if word.startswith("-") and not _is_number(word):
             flag = name if name in flags else ""
             first = bool(flag) and not given  # its value is the next word, whatever that looks like
             spread.append(word)
@@ -55,6 +64,15 @@ def spread_values(args: list[str], flags: Collection[str]) -> list[str]:
             first = False
             spread.append(word)
     return spread
+
+
+def _is_number(word: str) -> bool:
+    """Return whether a word that begins like an option is a value: ``-0.2``, or ``-``."""
+    try:
+        float(word)
+    except ValueError:
+        return word == "-"
+    return True
 
 
 def request_options(model: type[Request]) -> Callable[[Command], Command]:

@@ -74,7 +74,7 @@ class SamplesRequest(EmitRequest):
     statistic: Statistic = Field(
         SPECTRA.statistic, description="EMIT: median of several granules, or the clearest of them."
     )
-    seed: int = Field(0, description="Seed of every draw.")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of every draw.")
 
     def code_classes(self, *, scheme: str | None = None) -> CodeClasses:
         """Return how codes become classes.

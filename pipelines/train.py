@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.emit_granules import trained_versions
-from pipelines.folder import prepare
+from pipelines.folder import beside, prepare
 from pipelines.learn_config import TrainRequest
 from pipelines.progress import Progress
 from toolkit.cubes.recipe import FeatureRecipe
@@ -77,7 +77,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
         note = f"loss {epoch.loss:.3f}, validation macro F1 {epoch.macro_f1:.3f}"
         tell.count("epochs", epoch.number, epoch.of, since=start, note=note)
 
-    journal = Journal(path=config.out.with_name(f".{config.out.name}.training.safetensors"))
+    journal = Journal(path=beside(config.out, ".{}.training.safetensors"))
     if journal.path.is_file():
         tell.stage("an interrupted training is here; if it is this one, it goes on")
     checkpoint = train_classifier(
@@ -101,7 +101,8 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
         journal=journal,
     )
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
-    config.write(config.out.with_name(f"{config.out.name}.yaml"))
+    journal.remove()  # not before the model is safe
+    config.write(beside(config.out, "{}.yaml"))
     return TrainedModel(checkpoint=checkpoint, path=path)
 
 
@@ -113,6 +114,9 @@ def _samples(config: TrainRequest) -> Samples:
             f"Train on samples (--samples SAMPLES) or on packaged ones (--data DIR); given: {given}. "
             "Make samples with 'cropglobe samples', or get packaged ones with 'cropglobe fetch'."
         )
+        raise InputError(msg)
+    if config.countries and config.data is None:
+        msg = f"Countries {', '.join(config.countries)} are packaged samples. Give the folder: --data DIR."
         raise InputError(msg)
     if config.data is not None:
         return load_cropglobe(config.data, config.countries or countries_in(config.data))

@@ -21,10 +21,10 @@ from pipelines.transfer_plan import (
     trial_key,
 )
 from pipelines.transfer_tables import Tables, screen_lines, write_tables
-from toolkit.learn.source_ranking import Ranking, rank_sources
+from toolkit.learn.source_ranking import rank_sources
 from toolkit.learn.train import Epoch
 from toolkit.learn.transfer import Trial, TrialResult, run_trial
-from toolkit.learn.transfer_protocols import PROTOCOLS, Protocol
+from toolkit.learn.transfer_protocols import PROTOCOLS
 from toolkit.learn.transfer_summary import Comparison, Summary, compare_configurations, summarise
 
 
@@ -32,16 +32,8 @@ from toolkit.learn.transfer_summary import Comparison, Summary, compare_configur
 class TransferMatrix:
     """Result of the workflow."""
 
-    results: tuple[TrialResult, ...]
-    """Every trial."""
-    summaries: tuple[Summary, ...]
-    """Every cell of the matrices over seeds, both protocols."""
-    comparisons: tuple[Comparison, ...]
-    """Each two configurations, macro F1 in the protocol shown."""
-    rankings: tuple[Ranking, ...]
-    """How well each measure of closeness ranks the sources."""
-    protocol: Protocol
-    """What is shown."""
+    tables: Tables
+    """Every trial, the matrices, the comparisons and the rankings."""
     files: tuple[Path, ...]
     """Tables and the picture."""
     n_trained: int
@@ -51,9 +43,9 @@ class TransferMatrix:
 
     def lines(self) -> list[str]:
         """The matrix and the source recommended for each target, for a terminal."""
-        n_kept = len(self.results) - self.n_trained
+        n_kept = len(self.tables.results) - self.n_trained
         return [
-            *screen_lines(self.summaries, self.comparisons, self.rankings, self.protocol),
+            *screen_lines(self.tables),
             "",
             f"{self.n_trained} trials trained, {n_kept} kept from before",
             *self.notes,
@@ -110,16 +102,7 @@ def run(config: TransferRequest, *, progress: bool = True) -> TransferMatrix:
     )
     files, notes = write_tables(tables, config.out)
     config.write(config.out / "run.yaml")
-    return TransferMatrix(
-        results=tuple(results),
-        summaries=tuple(summaries),
-        comparisons=tuple(tables.comparisons),
-        rankings=tuple(tables.rankings),
-        protocol=config.protocol,
-        files=files,
-        n_trained=n_trained,
-        notes=notes,
-    )
+    return TransferMatrix(tables=tables, files=files, n_trained=n_trained, notes=notes)
 
 
 def _comparisons(config: TransferRequest, summaries: Sequence[Summary]) -> list[Comparison]:

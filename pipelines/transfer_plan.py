@@ -13,11 +13,12 @@ from pipelines.learn_config import TransferRequest
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError
 from toolkit.learn.augmentations import AUGMENTATIONS, COPIES
+from toolkit.learn.device import resolve_device, uses_bf16
 from toolkit.learn.samples import Samples
 from toolkit.learn.train import TrainConfig
 from toolkit.learn.transfer import FEATURES, MODEL_FEATURES, Configuration, Trial, TrialResult
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Part of every key; raised when the code gives other results from the same inputs."""
 
 OF_NETWORKS = ("epochs", "batch_size", "learning_rate", "schedule", "patience", "precision", "device")
@@ -104,6 +105,9 @@ def trial_key(
     training = asdict(config)
     if config.network == "random_forest":
         training = {key: value for key, value in training.items() if key not in OF_NETWORKS}
+    else:  # 'auto' is another thing on another machine
+        device = resolve_device(config.device)
+        training |= {"device": device.type, "precision": uses_bf16(config.precision, device)}
     meaning = {
         "version": RESULT_VERSION,
         "trial": asdict(trial),

@@ -11,9 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.folder import write_json
-from pipelines.transfer_text import comparison_rows, markdown, matrix_rows, number, pooled_rows, ranking_rows
+from pipelines.train import HELD_OUT
+from pipelines.transfer_text import (
+    comparison_rows,
+    markdown,
+    matrix_rows,
+    number,
+    offset_rows,
+    pooled_rows,
+    ranking_rows,
+)
 from toolkit.learn.distance import MEASURES
-from toolkit.learn.source_ranking import Ranking
+from toolkit.learn.source_ranking import Ranking, season_offsets
 from toolkit.learn.transfer import Configuration, TargetResult, TrialResult
 from toolkit.learn.transfer_protocols import PROTOCOLS, Protocol, accuracy_of
 from toolkit.learn.transfer_summary import METRICS, Comparison, Summary
@@ -32,6 +41,10 @@ sources compare whose networks differ."""
 PAIRED = (
     "Mean of first minus second over cells; 95 % by a paired t over cells, as if they were independent, and "
     "by a bootstrap over sources."
+)
+LATER = (
+    "Days by which the mean NDVI of a target is later than that of a source, in whole steps. A map of the "
+    "target with the source's model may be made with `--season-shift` of these days."
 )
 RANKED = (
     "Rank correlation (Spearman) of closeness and macro F1 (plain), 1: ranked rightly. Regret: macro F1 lost "
@@ -86,30 +99,33 @@ def write_tables(tables: Tables, folder: Path) -> tuple[tuple[Path, ...], tuple[
     return (*files, picture), ()
 
 
-def screen_lines(
-    summaries: Sequence[Summary],
-    comparisons: Sequence[Comparison],
-    rankings: Sequence[Ranking],
-    protocol: Protocol,
-) -> list[str]:
+def screen_lines(tables: Tables) -> list[str]:
     """Return the matrices and what is recommended, for a terminal.
 
     Args:
-        summaries: every cell.
-        comparisons: each two configurations.
-        rankings: sources ranked by each measure.
-        protocol: what is shown.
+        tables: what they are made of.
     """
     lines: list[str] = []
-    for configuration in _configurations(summaries):
-        rows = matrix_rows(summaries, configuration, protocol)
-        lines += ["", f"{configuration}: macro F1 ({protocol}; brackets: the source's held-out fields)"]
+    held_out = _held_out(tables.results)
+    for configuration in _configurations(tables.summaries):
+        rows = matrix_rows(tables.summaries, configuration, tables.protocol)
+        lines += ["", f"{configuration}: macro F1 ({tables.protocol}; brackets: {held_out})"]
         lines += _aligned(rows)
-        ranked = [one for one in rankings if one.configuration == configuration]
+        ranked = [one for one in tables.rankings if one.configuration == configuration]
         lines += _recommended(ranked)
-    if comparisons:
-        lines += ["", f"paired differences of macro F1 ({protocol})", *_aligned(comparison_rows(comparisons))]
+    if tables.comparisons:
+        lines += ["", f"paired differences of macro F1 ({tables.protocol})"]
+        lines += _aligned(comparison_rows(tables.comparisons))
+    if offsets := season_offsets(tables.results):
+        lines += ["", "days by which crops are later than at the source (map --season-shift)"]
+        lines += _aligned(offset_rows(offsets))
     return lines
+
+
+def _held_out(results: Sequence[TrialResult]) -> str:
+    """Say what the cells on the diagonal were judged on."""
+    kinds = sorted({str(result.facts.get("split", "field")) for result in results})
+    return "the source's own " + ", or ".join(HELD_OUT[kind] for kind in kinds)
 
 
 def _recommended(rankings: Sequence[Ranking]) -> list[str]:
@@ -194,7 +210,7 @@ def _report(tables: Tables) -> str:
             "**Simulated data**: the figures say how the models behave there, and nothing of real fields."
         )
     parts.append(
-        "Macro F1, mean and standard deviation over seeds. In brackets: the source's own held-out fields."
+        f"Macro F1, mean and standard deviation over seeds. In brackets: {_held_out(tables.results)}."
     )
     for configuration in _configurations(tables.summaries):
         for protocol in PROTOCOLS:
@@ -218,6 +234,8 @@ def _report(tables: Tables) -> str:
         parts += ["Over all cells, in brackets the mean regret:", markdown(pooled_rows(tables.rankings))]
     if tables.rankings:
         parts += ["Target by target:", markdown(ranking_rows(tables.rankings))]
+    if offsets := season_offsets(tables.results):
+        parts += [LATER, markdown(offset_rows(offsets))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toolkit.learn.source_ranking import Ranking
 from toolkit.learn.transfer import Configuration
@@ -38,6 +38,21 @@ def matrix_rows(summaries: Sequence[Summary], configuration: Configuration, prot
             one = cells.get((source, target))
             text = "" if one is None else _mean_and_std(one.mean["macro_f1"], one.std["macro_f1"])
             rows[-1].append(f"({text})" if source == target else text)
+    return rows
+
+
+def offset_rows(offsets: Mapping[tuple[str, str], float]) -> Rows:
+    """Return by how many days the crops of each target (column) are later than those of each source (row).
+
+    Args:
+        offsets: as :func:`toolkit.learn.source_ranking.season_offsets` gives them.
+    """
+    sources = list(dict.fromkeys(source for source, _ in offsets))
+    targets = list(dict.fromkeys([*sources, *(target for _, target in offsets)]))
+    rows = [["source \\ target", *targets]]
+    for source in sources:
+        days = [offsets.get((source, target)) for target in targets]
+        rows.append([source, *("" if one is None else f"{one:+.0f}" for one in days)])
     return rows
 
 

@@ -39,6 +39,8 @@ from .learn.extract import extract_samples as extract_samples
 from .learn.labels import rasterize_fields as rasterize_fields
 from .learn.labels import read_label_raster as read_label_raster
 from .learn.predict import predict as predict
+from .learn.predict_samples import sample_features as sample_features
+from .learn.predict_samples import sample_probabilities as sample_probabilities
 from .learn.published_weights import import_weights as import_weights
 from .learn.samples import Samples as Samples
 from .learn.samples import read_samples as read_samples

@@ -53,7 +53,9 @@ def predicted(
         rows, crop = given.season, given.samples.crop
         if augmentation is not None:
             generator = torch.Generator().manual_seed(seed)
-            copies = augmented_copies(torch.from_numpy(given.year), given.window, augmentation, generator)
+            year = torch.from_numpy(given.year)
+            seen = None if given.observed is None else torch.from_numpy(given.observed)
+            copies = augmented_copies(year, given.window, augmentation, generator, observed=seen)
             rows, crop = np.concatenate([rows, *(c.numpy() for c in copies)]), np.tile(crop, 1 + len(copies))
         n_classes = len(training.legend.names)
         state = fit_forest(rows, crop, n_classes=n_classes, seed=seed)

@@ -19,10 +19,12 @@ from toolkit.learn.augment import (
     augmented_copies,
     clear_steps,
     fill_gaps,
+    held_ends,
     positions,
     resample,
 )
 from toolkit.learn.augmentations import AUGMENTATIONS, COPIES, Augmentation
+from toolkit.learn.seasons import filled
 
 SEASON = Window(first_step=24, n_steps=43, step_days=5)
 YEAR = 73
@@ -188,3 +190,27 @@ def test_names_are_those_that_can_be_asked_for() -> None:
 def test_impossible_amounts_are_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"Augmentation: {name} is {value!r}; allowed:"):
         Augmentation(**{name: value})  # type: ignore[arg-type]  # the wrong value is the point
+
+
+def test_a_window_that_does_not_move_holds_its_ends_as_maps_do() -> None:
+    """Whatever was observed, it is the season cut first and filled then."""
+    rng = np.random.default_rng(0)
+    year = rng.random((400, 3, YEAR), np.float32)
+    seen = rng.random((400, YEAR)) < rng.uniform(0.05, 0.6, (400, 1))
+    seen[np.arange(400), 24 + rng.integers(0, 43, 400)] = True  # one observation in the season at least
+    gappy = np.where(seen[:, None, :], year, np.nan)
+    expected = filled(np.ascontiguousarray(gappy[:, :, 24:67]), periodic=False)
+    whole = torch.from_numpy(filled(gappy, periodic=True))
+    out = augment(whole, SEASON, STILL, seeded(), observed=torch.from_numpy(seen)).numpy()
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+
+
+def test_ends_are_held_around_the_turn_of_the_year_and_windows_without_observation_stay() -> None:
+    observed = torch.zeros((3, 10), dtype=torch.bool)
+    observed[0, [9, 1]] = True
+    observed[1, 5] = True
+    position = torch.arange(8.0, 13.0)[None].expand(3, -1)  # steps 8 9 0 1 2
+    held = held_ends(position, observed)
+    assert held[0].tolist() == [9, 9, 10, 11, 11]
+    assert torch.equal(held[1:], position[1:])
+    assert held_ends(position - 10, observed)[0].tolist() == [-1, -1, 0, 1, 1]

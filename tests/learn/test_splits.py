@@ -44,6 +44,31 @@ def test_what_is_known_decides(make_samples: MakeSamples) -> None:
     assert split_samples(nothing, share=0.2, seed=0).by == "series"
 
 
+def test_samples_of_unknown_fields_do_not_open_the_known_ones(make_samples: MakeSamples) -> None:
+    samples = make_samples(240)
+    some_unknown = replace(samples, field=np.where(np.arange(240) < 20, 0, samples.field).astype(np.int32))
+    split = split_samples(some_unknown, share=0.3, seed=0)
+    assert split.by == "field"
+    known = some_unknown.field > 0
+    on_both = set(some_unknown.field[known & split.training]) & set(
+        some_unknown.field[known & split.validation]
+    )
+    assert not on_both
+    assert (split.training | split.validation).all()
+
+
+@pytest.mark.parametrize(("n_blocks", "share"), [(2, 0.2), (4, 0.2), (12, 0.5), (12, 0.75)])
+def test_few_blocks_and_large_shares_are_served_as_well_as_they_can(
+    n_blocks: int, share: float, make_samples: MakeSamples
+) -> None:
+    samples = make_samples(240)
+    places = np.random.default_rng(0).integers(0, n_blocks, 240)
+    spread = replace(samples, lon=-90 + 0.5 * places + 0.1, lat=np.full(240, 40.1))
+    split = split_samples(spread, share=share, seed=1, by="block")
+    assert not set(places[split.training]) & set(places[split.validation])
+    assert abs(split.validation.mean() - max(share, 1 / n_blocks)) < 0.12
+
+
 def test_blocks_keep_about_the_share_and_the_classes(make_samples: MakeSamples) -> None:
     rng = np.random.default_rng(1)
     samples = make_samples(1200)
@@ -75,10 +100,8 @@ def test_unknown_fields_or_places_cannot_be_asked_for(make_samples: MakeSamples)
         split_samples(one_unknown, share=0.2, seed=0, by="block")
 
 
-def test_too_few_blocks_are_refused(make_samples: MakeSamples) -> None:
+def test_one_block_is_refused(make_samples: MakeSamples) -> None:
     samples = make_samples(24)
     one_place = replace(samples, lon=np.full(24, 10.1), lat=np.full(24, 10.1))
-    with pytest.raises(
-        LabelError, match="Validation needs a class with two blocks or more; got blocks: corn 1"
-    ):
+    with pytest.raises(LabelError, match="Validation needs two blocks; got blocks: corn 1"):
         split_samples(one_place, share=0.2, seed=0, by="block")

@@ -31,7 +31,14 @@ class Window:
     """Whether the series hold a whole year, in which the window can move; otherwise they are the season."""
 
 
-def augment(series: Tensor, window: Window, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(
+    series: Tensor,
+    window: Window,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    *,
+    observed: Tensor | None = None,
+) -> Tensor:
     """Return the season of each series, varied.
 
     Args:
@@ -40,13 +47,19 @@ def augment(series: Tensor, window: Window, augmentation: Augmentation, generato
         window: the season in it.
         augmentation: what to draw.
         generator: source of the draws, on the CPU.
+        observed: bool ``(n, step)``, True where the year was observed, not filled. A map knows nothing beyond
+            the first and the last observation of a season, and holds their values: so does a moved window.
+            None: everywhere.
 
     Returns:
         float32 ``(n, band, window.n_steps)``, on the device of the series.
     """
     if window.moves:
         position = positions(len(series), window, series.shape[2], augmentation, generator)
-        varied = resample(series, position.to(series.device))
+        position = position.to(series.device)
+        if observed is not None and not augmentation.published:
+            position = held_ends(position, observed)
+        varied = resample(series, position)
     else:
         varied = series.clone()
     if augmentation.noise > 0:
@@ -113,6 +126,28 @@ def resample(series: Tensor, position: Tensor) -> Tensor:
     return torch.lerp(before, after, share)
 
 
+def held_ends(position: Tensor, observed: Tensor) -> Tensor:
+    """Return positions that do not go beyond the first and the last observation in their window.
+
+    Args:
+        position: float32 ``(n, out)``, rising in each row, in steps, as :func:`resample` takes them.
+        observed: bool ``(n, step)``, True where the year was observed.
+
+    Returns:
+        float32 ``(n, out)``; unchanged where a window holds no observation.
+    """
+    steps = observed.shape[1]
+    twice = torch.cat([observed, observed], dim=1)  # so that the search goes around the year
+    step = torch.arange(2 * steps, device=observed.device)
+    before = torch.where(twice, step, -2 * steps).cummax(dim=1).values[:, steps:] - step[:steps] - steps
+    after = torch.where(twice, step, 4 * steps).flip(1).cummin(dim=1).values.flip(1)[:, :steps] - step[:steps]
+    start, stop = position[:, :1].ceil(), position[:, -1:].floor()
+    first = start + after.gather(1, start.long().remainder(steps))
+    last = stop + before.gather(1, stop.long().remainder(steps))
+    held = position.clamp(min=first, max=last)
+    return torch.where(first <= last, held, position)
+
+
 def clear_steps(n: int, n_steps: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Draw which steps stay when clouds take some, in blocks.
 
@@ -125,7 +160,7 @@ def clear_steps(n: int, n_steps: int, augmentation: Augmentation, generator: tor
     draw = torch.rand((n, n_steps), generator=generator)
     share = augmentation.gap_share
     leave = 1 / augmentation.gap_steps
-    enter = min(1.0, leave * share / (1 - share))  # so that 'share' is the chain's long-run mean
+    enter = leave * share / (1 - share)  # so that 'share' is the chain's long-run mean
     cloudy = draw[:, 0] < share
     columns = [cloudy]
     for step in range(1, n_steps):
@@ -158,7 +193,12 @@ def fill_gaps(series: Tensor, seen: Tensor) -> Tensor:
 
 
 def augmented_copies(
-    series: Tensor, window: Window, augmentation: Augmentation, generator: torch.Generator
+    series: Tensor,
+    window: Window,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    *,
+    observed: Tensor | None = None,
 ) -> list[Tensor]:
     """Return copies drawn once, to train on beside the originals: as published, and for forests.
 
@@ -167,8 +207,9 @@ def augmented_copies(
         window: the season in them.
         augmentation: what to draw.
         generator: source of the draws.
+        observed: as :func:`augment` takes it.
     """
-    return [augment(series, window, augmentation, generator) for _ in range(COPIES)]
+    return [augment(series, window, augmentation, generator, observed=observed) for _ in range(COPIES)]
 
 
 def _chosen(n: int, probability: float, generator: torch.Generator) -> Tensor:

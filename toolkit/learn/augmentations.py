@@ -49,8 +49,12 @@ class Augmentation:
             "scale_days": (0 <= self.scale_days <= 100, "0 to 100 days"),
             "warp_deviation": (0 <= self.warp_deviation <= 0.5, "0 to 0.5"),
             "warp_knots": (4 <= self.warp_knots <= 20, "4 to 20, as the spline is cubic"),
-            "gap_share": (0 < self.gap_share <= 0.9, "above 0, up to 0.9"),
             "gap_steps": (1 <= self.gap_steps <= 30, "1 to 30 steps"),
+            # Beyond it clear steps would have to be shorter than one.
+            "gap_share": (
+                0 < self.gap_share <= self.gap_steps / (self.gap_steps + 1),
+                "above 0, up to gap_steps / (gap_steps + 1)",
+            ),
             "noise": (0 <= self.noise <= 0.1, "0 to 0.1 reflectance"),
         }
         for name, (fine, allowed) in checks.items():

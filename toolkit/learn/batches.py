@@ -35,6 +35,8 @@ class Batches:
     """Samples in a batch; the last one of an epoch may be smaller."""
     seed: int = 0
     """Of every draw."""
+    observed: npt.NDArray[np.bool_] | None = None
+    """bool ``(sample, step)``, see :func:`toolkit.learn.augment.augment`."""
     window: Window | None = None
     """The season in the series; needed to vary them."""
     augmentation: Augmentation | None = None
@@ -63,7 +65,8 @@ class Batches:
             chosen = torch.from_numpy(index)
             batch = series[chosen].to(device)
             if self.augmentation is not None and self.window is not None:
-                batch = augment(batch, self.window, self.augmentation, generator)
+                seen = None if self.observed is None else torch.from_numpy(self.observed[index]).to(device)
+                batch = augment(batch, self.window, self.augmentation, generator, observed=seen)
             yield (batch - mean) / std, crops[chosen].to(device)
 
 

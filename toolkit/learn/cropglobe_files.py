@@ -181,8 +181,18 @@ def countries_in(folder: str | Path) -> tuple[str, ...]:
 
     Args:
         folder: as for :func:`find_cropglobe`.
+
+    Raises:
+        LabelError: there is none.
     """
-    return tuple(best_files([path.name for path in Path(folder).rglob("median_S2_*.npz")]))
+    found = tuple(best_files([path.name for path in Path(folder).rglob("median_S2_*.npz")]))
+    if not found:
+        msg = (
+            f"There are no packaged samples (median_S2_COUNTRY_month1-12_day5.npz) in {str(folder)!r}. "
+            f"Get them with: cropglobe fetch cropglobe --out {folder}."
+        )
+        raise LabelError(msg)
+    return found
 
 
 def load_cropglobe(folder: str | Path, countries: Sequence[str], *, scale: float | None = None) -> Samples:

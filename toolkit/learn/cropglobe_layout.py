@@ -6,7 +6,6 @@ data/loading.py): arrays ``fea`` (samples, 10 bands, 73 or 43 steps) and ``lbl``
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import LabelError
+from toolkit.learn.equal_series import group_equal
 from toolkit.learn.npz_arrays import Header
 from toolkit.legend import CROPGLOBE
 
@@ -211,13 +211,7 @@ def distinct(series: Series, crop: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[n
     Returns:
         Positions of the samples to keep, in their order; counts of those read and left out.
     """
-    digests = bytearray()
-    for one in series:
-        plain = one + np.float32(0)  # -0.0 is 0.0, and one NaN is like another
-        plain[np.isnan(plain)] = np.nan
-        digests += hashlib.blake2b(plain.tobytes(), digest_size=16).digest()
-    keys = np.frombuffer(bytes(digests), np.uint64).reshape(-1, 2)
-    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    first, group = group_equal(series)
     low, high = np.full(len(first), 255, np.uint8), np.zeros(len(first), np.uint8)
     np.minimum.at(low, group, crop)
     np.maximum.at(high, group, crop)

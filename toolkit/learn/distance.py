@@ -38,6 +38,12 @@ class Measure:
     """One line for tables."""
     closer: int
     """-1: smaller is closer, 1: larger is closer."""
+    signed: bool = False
+    """Whether the sign is a direction, and the amount alone is the distance."""
+
+    def closeness(self, value: float) -> float:
+        """Return a value as closeness: larger is closer."""
+        return self.closer * (abs(value) if self.signed else value)
 
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
@@ -47,7 +53,9 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             meaning="Frechet distance over the variance of the source's features", closer=-1
         ),
         "mmd": Measure(meaning="maximum mean discrepancy of the network's features", closer=-1),
-        "phenology_days": Measure(meaning="days between the mean NDVI curves", closer=-1),
+        "phenology_days": Measure(
+            meaning="days by which the target's mean NDVI is later", closer=-1, signed=True
+        ),
         "confidence": Measure(meaning="mean probability of the predicted class", closer=1),
         "thresholded_confidence": Measure(meaning="accuracy foretold by confidence (ATC)", closer=1),
     }

@@ -85,7 +85,7 @@ def fit(
             break
         started = time.monotonic()
         loss, batches = _epoch_in_memory(training, batches, config, number)
-        this = _validate(training, held_out, config, number=number, n_classes=n_classes)
+        this = _validate(training, held_out, batches.size, number=number, n_classes=n_classes)
         if best is None or this.rank > best.rank:
             best = this
         if journal is not None:
@@ -234,17 +234,15 @@ def _check_loss(loss: float, part: str) -> None:
         raise ModelError(msg)
 
 
-def _validate(
-    training: Training, held_out: HeldOut, config: TrainConfig, *, number: int, n_classes: int
-) -> Best:
+def _validate(training: Training, held_out: HeldOut, batch_size: int, *, number: int, n_classes: int) -> Best:
     """Return what this epoch's weights are worth in float32, as maps are made, with a copy of them."""
     series, crop = held_out
     network = training.network.eval()
     with torch.inference_mode():
         logits = torch.cat(
             [
-                network(torch.from_numpy(series[k : k + config.batch_size]).to(training.device)).cpu()
-                for k in range(0, len(series), config.batch_size)
+                network(torch.from_numpy(series[k : k + batch_size]).to(training.device)).cpu()
+                for k in range(0, len(series), batch_size)
             ]
         )
         truth = torch.from_numpy(crop.astype(np.int64))

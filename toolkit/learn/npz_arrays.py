@@ -64,6 +64,9 @@ def read_headers(path: Path, names: Sequence[str]) -> dict[str, Header]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if len(members) < len(archive.infolist()):  # numpy may read another one
+                msg = f"{str(path)!r} holds arrays of the same name. Give a file as numpy.savez writes it."
+                raise LabelError(msg)
             if missing := [name for name in names if name not in members]:
                 msg = (
                     f"{str(path)!r} has no array {missing[0]!r}; needed: {', '.join(names)}; found: "

@@ -27,6 +27,8 @@ from toolkit.legend import CROPGLOBE, Legend
 
 MAX_BYTES = 1_000_000_000
 """Largest file, unpacked too; weights of CropNet have 4 MB, with the state of Adam 12 MB."""
+MAX_WRAPPINGS = 4
+"""Mappings around a state dict; a mapping may hold itself."""
 WRAPPINGS = ("state_dict", "model_state_dict", "model_state", "model", "network")
 """Keys under which training code keeps weights beside other things."""
 PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -181,7 +183,9 @@ def _check_size(path: Path) -> None:
 
 def _unwrapped(loaded: Any, path: Path) -> Mapping[str, Any]:
     """Return the mapping from names to tensors inside what was loaded, without prefixes."""
-    while isinstance(loaded, Mapping):
+    for _ in range(MAX_WRAPPINGS):
+        if not isinstance(loaded, Mapping):
+            break
         inner = next((loaded[key] for key in WRAPPINGS if isinstance(loaded.get(key), Mapping)), None)
         if inner is None:
             break

@@ -82,6 +82,24 @@ def rank_sources(
     return rankings
 
 
+def season_offsets(results: Iterable[TrialResult]) -> dict[tuple[str, str], float]:
+    """Return by how many days the crops of a target are later than those of a source, where it is known.
+
+    Args:
+        results: finished trials.
+
+    Returns:
+        Source and target -> days; the same for all configurations and seeds, as no model is asked.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for result in results:
+        for target, tested in result.tested.items():
+            days = tested.closeness.get("phenology_days")
+            if days is not None:
+                found[result.trial.source, target] = days
+    return found
+
+
 def _truth(
     results: Iterable[TrialResult], configuration: Configuration, legend: Legend
 ) -> dict[tuple[str, str], float]:
@@ -107,7 +125,7 @@ def _closeness(
             for target, tested in result.tested.items():
                 value = tested.closeness.get(measure)
                 if value is not None:
-                    values[result.trial.source, target].append(MEASURES[measure].closer * value)
+                    values[result.trial.source, target].append(MEASURES[measure].closeness(value))
         if values:
             return candidate, {cell: float(np.mean(found)) for cell, found in values.items()}
     return configuration, {}

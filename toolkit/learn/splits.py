@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from toolkit.errors import LabelError
 from toolkit.learn.accuracy import split_fields
+from toolkit.learn.equal_series import group_equal
 from toolkit.learn.samples import Samples
 
 Flags = npt.NDArray[np.bool_]
@@ -55,7 +56,7 @@ def split_samples(samples: Samples, *, share: float, seed: int, by: SplitBy = "a
         LabelError: fields or places are not known, or there are too few groups or classes.
     """
     unit = _known(samples) if by == "auto" else by
-    groups = groups_of(samples, unit)
+    groups = groups_of(samples, unit, singles=by == "auto")
     if unit == "block":
         training, validation = _blocks_apart(groups, samples.crop, share, seed)
     else:
@@ -66,52 +67,54 @@ def split_samples(samples: Samples, *, share: float, seed: int, by: SplitBy = "a
     return split
 
 
-def groups_of(samples: Samples, by: str) -> npt.NDArray[np.int64]:
-    """Return the group of each sample, int64 ``(sample,)``, 1 and up (blocks: 0 and up).
+def groups_of(samples: Samples, by: str, *, singles: bool = False) -> npt.NDArray[np.int64]:
+    """Return the group of each sample, int64 ``(sample,)``, 1 and up.
 
     Args:
         samples: the samples.
         by: ``field``, ``block`` or ``series``.
+        singles: whether samples without a known field (block) are groups of their own, equal series together;
+            otherwise all must be known.
 
     Raises:
         LabelError: fields or places are not known.
     """
     if by == "series":
-        rows = np.ascontiguousarray(samples.series).reshape(len(samples), -1)
-        whole = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
-        return np.unique(whole, return_inverse=True)[1].astype(np.int64) + 1
-    groups = samples.field.astype(np.int64) if by == "field" else samples.block
-    unknown = groups <= 0 if by == "field" else groups < 0
-    if unknown.any():
+        return group_equal(samples.series)[1].astype(np.int64) + 1
+    groups = samples.field.astype(np.int64) if by == "field" else samples.block + 1
+    unknown = groups <= 0
+    if unknown.any() and not singles:
         what = "field" if by == "field" else "place (longitude and latitude)"
         msg = (
             f"{int(unknown.sum())} of {len(samples)} samples have no known {what}, so they cannot be split "
             f"by {by}. Split by another of {', '.join(SPLITS)}."
         )
         raise LabelError(msg)
+    if unknown.any():
+        groups[unknown] = groups.max() + 1 + group_equal(samples.series[unknown])[1]
     return groups
 
 
 def _known(samples: Samples) -> str:
-    if (samples.field > 0).all():
+    if not len(samples) or (samples.field > 0).any():
         return "field"
-    return "block" if (samples.block >= 0).all() else "series"
+    return "block" if (samples.block >= 0).any() else "series"
 
 
 def _blocks_apart(
     blocks: npt.NDArray[np.int64], crop: npt.NDArray[np.uint8], share: float, seed: int
 ) -> tuple[Flags, Flags]:
     """Hold out whole blocks, with the classes about as frequent as in all."""
-    n_parts = max(2, round(1 / share))
-    n_blocks = len(np.unique(blocks))
+    n_parts = min(max(2, round(1 / min(share, 1 - share))), len(np.unique(blocks)))
     training = np.ones(len(crop), bool)
-    if n_blocks >= n_parts:
+    if n_parts > 1:
         folds = StratifiedGroupKFold(n_parts)  # its own draw hardly changes the parts: the seed picks one
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class may be in few blocks
             parts = list(folds.split(np.zeros(len(crop)), crop, blocks))
-        _, held_out = parts[seed % n_parts]
-        training[held_out] = False
+        training[parts[seed % n_parts][1]] = False
+        if share > 0.5:  # one part trains, the others validate
+            training = ~training
     return training, ~training
 
 
@@ -129,8 +132,9 @@ def _check(samples: Samples, split: Split) -> None:
         )
         raise LabelError(msg)
     if not split.validation.any():
+        needed = "two blocks" if split.by == "block" else f"a class with two {plural} or more"
         msg = (
-            f"Validation needs a class with two {plural} or more; got {plural}: {listed}. "
+            f"Validation needs {needed}; got {plural}: {listed}. "
             f"Add {plural}, as pixels of one may not stand on both sides."
         )
         raise LabelError(msg)

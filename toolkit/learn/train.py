@@ -73,7 +73,7 @@ def train_classifier(
         config: how to train.
         progress: called after each epoch.
         journal: file that holds the state after each epoch; if there is one of this training, it goes on from
-            there. It is removed in the end.
+            there. It is the caller's to remove, once the model is safe.
 
     Raises:
         RecipeMismatchError: the samples cannot give the recipe's features.
@@ -112,8 +112,6 @@ def train_classifier(
         f"{split.by}s" if split.by != "series" else "series": split.counts(),
         "samples": {key: _count_classes(given.samples, part) for key, part in counts.items()},
     }
-    if journal is not None:
-        journal.remove()
     return Checkpoint(
         network=config.network,
         state=fitted.state,
@@ -131,12 +129,13 @@ def _batches(
 ) -> Batches:
     """Return the training samples, to be varied in each epoch or, as published, varied once."""
     mean, std = statistics
-    augmentation = given.augmentation
+    augmentation, observed = given.augmentation, None
     if augmentation is None or augmentation.published:
         series, crop = _with_copies(given, split, config)
         augmentation = None
     else:
         series, crop = given.year[split.training], given.samples.crop[split.training]
+        observed = None if given.observed is None else given.observed[split.training]
     return Batches(
         series=series,
         crop=crop,
@@ -144,6 +143,7 @@ def _batches(
         std=std,
         size=config.batch_size,
         seed=config.seed,
+        observed=observed,
         window=given.window,
         augmentation=augmentation,
     )
@@ -158,7 +158,8 @@ def _with_copies(
         return season, crop
     year = torch.from_numpy(given.year[split.training])
     generator = torch.Generator().manual_seed(config.seed)
-    copies = augmented_copies(year, given.window, given.augmentation, generator)
+    seen = None if given.observed is None else torch.from_numpy(given.observed[split.training])
+    copies = augmented_copies(year, given.window, given.augmentation, generator, observed=seen)
     return np.concatenate([season, *(copy.numpy() for copy in copies)]), np.tile(crop, 1 + len(copies))
 
 

@@ -28,6 +28,8 @@ class TrainingSet:
     """float32 ``(sample, band, step)``, features as a map has them; no NaN."""
     year: Series
     """float32 ``(sample, band, step)``, no NaN: what windows are cut from; the season if it does not move."""
+    observed: npt.NDArray[np.bool_] | None
+    """bool ``(sample, step)``, True where the year is not filled; None: everywhere, or nothing moves."""
     window: Window
     """The season in the year."""
     augmentation: Augmentation | None
@@ -57,17 +59,26 @@ def training_set(
     _check_complete(season)
     augmentation = _possible(augmentation, samples.recipe, recipe)
     moves = augmentation is not None and augmentation.moves
-    year = season
+    year, observed = season, None
     if moves:
-        gaps = np.isnan(samples.series.min())
-        year = filled(samples.series, periodic=True) if gaps else samples.series
+        year = samples.series
+        if np.isnan(year.min()):
+            observed = np.asarray(np.isfinite(year).all(axis=1), np.bool_)
+            year = filled(year, periodic=True)
     window = Window(
         first_step=recipe.first_step if moves else 0,
         n_steps=recipe.shape[1],
         step_days=recipe.step_days,
         moves=moves,
     )
-    return TrainingSet(samples=samples, season=season, year=year, window=window, augmentation=augmentation)
+    return TrainingSet(
+        samples=samples,
+        season=season,
+        year=year,
+        observed=observed,
+        window=window,
+        augmentation=augmentation,
+    )
 
 
 def _possible(

@@ -203,7 +203,7 @@ def run_trial(
         values = {
             **_closeness(own, outputs),
             "thresholded_confidence": _foretold(own, outputs, split.validation, observed.crop),
-            "phenology_days": abs(_offset(regions[trial.source], regions[name], season)),
+            "phenology_days": _offset(regions[trial.source], regions[name], season),
         }
         tested[name] = TargetResult(
             confusion=_counts(target, outputs),
@@ -214,6 +214,7 @@ def run_trial(
         "epoch": checkpoint.metrics.get("epoch"),
         "samples": len(source),
         "n_not_observed": own.n_not_observed,
+        "split": checkpoint.metrics["split"],
         "device": checkpoint.provenance["device"],
         "torch": checkpoint.provenance["torch"],
     }
@@ -250,7 +251,7 @@ def _foretold(
 
 def _offset(source: Samples, target: Samples, season: FeatureRecipe) -> float:
     """Return the days by which the target's mean NDVI is later; over the year where both hold it."""
-    whole = all(one.recipe == one.recipe.full_year() for one in (source, target))
+    whole = all(one.recipe.covers_year for one in (source, target))
     first, second = (
         mean_ndvi(one.series if whole else _observed_season(one, season), season) for one in (source, target)
     )

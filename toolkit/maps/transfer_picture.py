@@ -22,7 +22,7 @@ COLUMNS = 3
 
 
 def draw_transfer(summaries: Sequence[Summary], path: Path, *, title: str) -> Path | None:
-    """Draw one heat map of mean macro F1 for each configuration; the diagonal are held-out fields.
+    """Draw one heat map of mean macro F1 for each configuration; the diagonal are held-out samples.
 
     Args:
         summaries: cells of one protocol.
@@ -63,7 +63,7 @@ def draw_transfer(summaries: Sequence[Summary], path: Path, *, title: str) -> Pa
         axes.set_axis_off()
     if image is not None:
         figure.colorbar(image, ax=list(grid), label="macro F1", shrink=0.8)
-    figure.suptitle(f"{title}; framed: held-out fields of the source", fontsize=9)
+    figure.suptitle(f"{title}; framed: held-out part of the source", fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": "cropglobe"})
     return path
@@ -72,7 +72,7 @@ def draw_transfer(summaries: Sequence[Summary], path: Path, *, title: str) -> Pa
 def _draw_matrix(
     axes: Axes, cells: dict[tuple[str, str], Summary], sources: Sequence[str], targets: Sequence[str]
 ) -> AxesImage:
-    """Draw one configuration: colour, number, and a frame around held-out fields."""
+    """Draw one configuration: colour, number, and a frame around held-out samples."""
     from matplotlib.patches import Rectangle
 
     values = np.full((len(sources), len(targets)), np.nan)
