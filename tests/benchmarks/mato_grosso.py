@@ -38,7 +38,6 @@ MODELS: Mapping[str, Model] = {
     "random forest, mild copies": Model(network="random_forest", augmentation="mild"),
     "CropNet 2D": Model(network="cropnet2d"),
     "CropNet 2D, mild": Model(network="cropnet2d", augmentation="mild"),
-    "CropNet 2D, phenology": Model(network="cropnet2d", augmentation="phenology"),
     "TempCNN": Model(network="tempcnn", epochs=40, precision="fp32"),
     "TempCNN, mild": Model(network="tempcnn", augmentation="mild", epochs=40, precision="fp32"),
     "attention": Model(network="attention", epochs=40, precision="fp32"),
@@ -189,8 +188,8 @@ models get the same folds. Judged on the classes that occur in several blocks: {
 
 The forest has 500 trees, balanced weights, and all training samples. Networks hold a fifth of the training
 blocks out to choose their epoch ({CONFIG.learning_rate:g}, {CONFIG.schedule}, batches of {CONFIG.batch_size};
-20 epochs, TempCNN and attention 40, the MLP 100). `mild` and `phenology` are the augmentations of that name;
-copies are two, drawn once. CropNet is trained in bf16 where the processor has units for it.
+20 epochs, TempCNN and attention 40, the MLP 100). `mild` is the augmentation of that name; copies are two,
+drawn once. CropNet is trained in bf16 where the processor has units for it.
 
 {facts}
 
