@@ -1,19 +1,64 @@
-"""Area per crop of a map."""
+"""Areas of a map by crop, and by crop within zones such as districts or fields."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import rasterio
+import rasterio.features
+import shapely
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
 
 from toolkit.legend import Legend
+from toolkit.storage import write_text
 
+Counts = npt.NDArray[np.int64]
 SQUARE_METRES_PER_HECTARE = 10_000.0
+WINDOW = 2048
+"""Edge in pixels of the part of a zone that is in memory at a time."""
+ZONE_NAMES = ("name", "id")
+"""Properties that name a zone, the first that is there."""
 
 
-def area_by_crop(path: str | Path, legend: Legend) -> dict[str, float]:
-    """Return the mapped area of each crop by counting pixels.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassArea:
+    """Mapped area of one class."""
+
+    name: str
+    """Name of the class."""
+    pixels: int
+    """Pixels with this class."""
+    hectares: float
+    """Their area."""
+    share: float | None
+    """Part of all pixels with a class, 0 to 1; None if there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneAreas:
+    """Mapped areas within one polygon."""
+
+    zone: int
+    """Position in the file, from 1."""
+    name: str
+    """What the file calls it; empty if it does not."""
+    hectares: float
+    """Area of the polygon, in the CRS of the map."""
+    classes: tuple[ClassArea, ...]
+    """Of every class of the legend."""
+
+
+def class_areas(path: str | Path, legend: Legend) -> tuple[ClassArea, ...]:
+    """Return the mapped area of each class by counting pixels.
 
     Pixel counts are biased where the map errs; they are no estimate with a confidence interval.
 
@@ -22,14 +67,128 @@ def area_by_crop(path: str | Path, legend: Legend) -> dict[str, float]:
         legend: classes of the map.
 
     Returns:
-        Crop name -> hectares, in the order of the legend.
+        One entry per class, in the order of the legend.
     """
     counts = np.zeros(256, np.int64)
     with rasterio.open(path) as file:
         for _, window in file.block_windows(1):
             counts += np.bincount(file.read(1, window=window).ravel(), minlength=256)
-        pixel = abs(file.transform.a * file.transform.e)
-    return {
-        name: round(float(counts[k + 1]) * pixel / SQUARE_METRES_PER_HECTARE, 4)
+        return _as_areas(counts, _pixel_hectares(file), legend)
+
+
+def area_by_crop(path: str | Path, legend: Legend) -> dict[str, float]:
+    """Return crop name -> mapped hectares, as :func:`class_areas` counts them."""
+    return hectares_by_crop(class_areas(path, legend))
+
+
+def hectares_by_crop(areas: Iterable[ClassArea]) -> dict[str, float]:
+    """Return class name -> hectares, rounded to a square metre."""
+    return {area.name: round(area.hectares, 4) for area in areas}
+
+
+def areas_by_zone(path: str | Path, zones: gpd.GeoDataFrame, legend: Legend) -> Iterator[ZoneAreas]:
+    """Yield the mapped areas within polygons, one at a time and never a whole large one in memory.
+
+    A pixel belongs to each polygon that its centre lies in, so polygons may overlap.
+
+    Args:
+        path: ``crop_map.tif`` in a CRS with metres.
+        zones: polygons in any CRS, with a property ``name`` or ``id`` if they have one.
+        legend: classes of the map.
+    """
+    named = next((zones[key] for key in ZONE_NAMES if key in zones.columns), None)
+    with rasterio.open(path) as file:
+        outlines = zones.to_crs(str(file.crs)).geometry
+        hectares = _pixel_hectares(file)
+        for position, outline in enumerate(outlines):
+            yield ZoneAreas(
+                zone=position + 1,
+                name="" if named is None else str(named.iloc[position]),
+                hectares=float(outline.area) / SQUARE_METRES_PER_HECTARE,
+                classes=_as_areas(_count_within(file, outline), hectares, legend),
+            )
+
+
+def write_areas(areas: Iterable[ClassArea], path: Path) -> Path:
+    """Write areas by class as CSV: class, pixels, hectares, share of the mapped area (0 to 1).
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    return _write_table(("class", "pixels", "hectares", "share"), (_cells(area) for area in areas), path)
+
+
+def write_zones(zones: Iterable[ZoneAreas], path: Path) -> Path:
+    """Write areas by zone and class as CSV, a row for each pair; ``share`` is of the zone's mapped area.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    header = ("zone", "name", "zone_hectares", "class", "pixels", "hectares", "share")
+    rows = (
+        (str(zone.zone), zone.name, f"{zone.hectares:.4f}", *_cells(area))
+        for zone in zones
+        for area in zone.classes
+    )
+    return _write_table(header, rows, path)
+
+
+def _count_within(file: DatasetReader, outline: BaseGeometry) -> Counts:
+    """Count the values of the pixels whose centre lies in a polygon."""
+    counts = np.zeros(256, np.int64)
+    for window in _windows(file, outline):
+        part = shapely.intersection(outline, shapely.box(*file.window_bounds(window)))
+        if part.area == 0:
+            continue
+        inside = rasterio.features.geometry_mask(
+            [outline],
+            out_shape=(window.height, window.width),
+            transform=file.window_transform(window),
+            invert=True,
+        )
+        counts += np.bincount(file.read(1, window=window)[inside], minlength=256)
+    return counts
+
+
+def _windows(file: DatasetReader, outline: BaseGeometry) -> Iterator[Window]:
+    """Yield windows that together cover what a polygon may touch of the map."""
+    west, south, east, north = outline.bounds
+    left, top = ~file.transform * (west, north)
+    right, bottom = ~file.transform * (east, south)
+    columns = range(max(0, int(left)), min(file.width, int(right) + 1), WINDOW)
+    rows = range(max(0, int(top)), min(file.height, int(bottom) + 1), WINDOW)
+    for row in rows:
+        for column in columns:
+            yield Window(
+                column, row, min(WINDOW, columns.stop - column), min(WINDOW, rows.stop - row)
+            )
+
+
+def _pixel_hectares(file: DatasetReader) -> float:
+    return float(abs(file.transform.a * file.transform.e)) / SQUARE_METRES_PER_HECTARE
+
+
+def _as_areas(counts: Counts, pixel_hectares: float, legend: Legend) -> tuple[ClassArea, ...]:
+    mapped = int(counts[1 : len(legend.names) + 1].sum())
+    return tuple(
+        ClassArea(
+            name=name,
+            pixels=int(counts[k + 1]),
+            hectares=float(counts[k + 1]) * pixel_hectares,
+            share=float(counts[k + 1]) / mapped if mapped else None,
+        )
         for k, name in enumerate(legend.names)
-    }
+    )
+
+
+def _cells(area: ClassArea) -> tuple[str, ...]:
+    share = "" if area.share is None else f"{area.share:.6f}"
+    return area.name, str(area.pixels), f"{area.hectares:.4f}", share
+
+
+def _write_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]], path: Path) -> Path:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(rows)
+    return write_text(text.getvalue(), path)

@@ -30,8 +30,12 @@ RAT_COLUMNS = (
     ("Green", 0, 7),
     ("Blue", 0, 8),
     ("Alpha", 0, 9),
+    ("Count", 1, 1),
 )
-"""Columns of the raster attribute table: name, GDAL field type, GDAL field usage."""
+"""Columns of the raster attribute table: name, GDAL field type, GDAL field usage.
+
+Counts are real numbers: GDAL's whole ones end at 2**31, and a country has more pixels.
+"""
 
 
 def write_crop_map(
@@ -87,11 +91,14 @@ def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thi
     """
     classes = categories(layer, legend)
     names = {f"CLASS_{value}": name for value, (name, _) in classes.items()}
+    counts = np.zeros(256, np.int64)
     with replacing(path) as temporary:
         plain = temporary.with_suffix(".plain.tif")
         with rasterio.open(plain, "w", **_profile(geobox, layer)) as file:
             for window, values in blocks:
                 file.write(values, 1, window=window)
+                if classes:
+                    counts += np.bincount(values.ravel(), minlength=256)
             if classes:
                 file.write_colormap(1, {value: (*color, 255) for value, (_, color) in classes.items()})
             file.set_band_description(1, layer.title)
@@ -108,7 +115,7 @@ def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thi
         plain.unlink()
     if classes:
         with replacing(path.with_name(f"{path.name}.aux.xml")) as temporary:
-            temporary.write_bytes(_category_xml(classes))
+            temporary.write_bytes(_category_xml(classes, counts))
     return path
 
 
@@ -152,7 +159,9 @@ def _profile(geobox: GeoBox, layer: Layer) -> dict[str, Any]:
     }
 
 
-def _category_xml(classes: Mapping[int, tuple[str, tuple[int, int, int]]]) -> bytes:
+def _category_xml(
+    classes: Mapping[int, tuple[str, tuple[int, int, int]]], counts: npt.NDArray[np.int64]
+) -> bytes:
     """GDAL auxiliary metadata: category names (all QGIS versions) and attribute table (3.30 or later)."""
     root = ET.Element("PAMDataset")
     band = ET.SubElement(root, "PAMRasterBand", band="1")
@@ -166,7 +175,7 @@ def _category_xml(classes: Mapping[int, tuple[str, tuple[int, int, int]]]) -> by
             ET.SubElement(field, tag).text = str(text)
     for index, (value, (name, color)) in enumerate(sorted(classes.items())):
         row = ET.SubElement(table, "Row", index=str(index))
-        for cell in (value, name, *color, 255):
+        for cell in (value, name, *color, 255, counts[value]):
             ET.SubElement(row, "F").text = str(cell)
     ET.indent(root)
     document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=False)
