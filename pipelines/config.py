@@ -139,7 +139,7 @@ class MapRequest(EmitRequest):
     """A crop map."""
 
     paths: ClassVar[tuple[str, ...]] = (
-        *("out", "aoi", "catalog", "items", "model", "fields"),
+        *("out", "aoi", "catalog", "items", "model", "fields", "zones"),
         *("emit_catalog", "emit_items", "emit_model"),
     )
 
@@ -157,6 +157,9 @@ class MapRequest(EmitRequest):
     )
     emit_items: Path | None = Field(None, description="Items of EMIT saved by an earlier search.")
     fields: Path | None = Field(None, description="Polygons with the true 'crop', to report accuracy.")
+    zones: Path | None = Field(
+        None, description="Polygons (districts, fields) to tell the area of each crop in."
+    )
     allow_simulated_model: bool = Field(
         False, description="Map real scenes with a model trained on simulated ones."
     )

@@ -18,13 +18,14 @@ from pipelines.config import MapRequest
 from pipelines.folder import prepare, scratch, versions, write_json
 from pipelines.map_inputs import SensorInput, collect, read_models
 from pipelines.map_tile import SensorJob, TileJob, make_tile
+from pipelines.products import PRODUCT_FILES, make_products
 from pipelines.progress import Progress
 from pipelines.radiometry import CHECKS_FILE
 from pipelines.result import CropMap
 from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
 from pipelines.tile_features import freeze
 from pipelines.tiling import cut_tiles
-from toolkit.area.aoi import AOI, read_aoi
+from toolkit.area.aoi import AOI, read_aoi, read_polygons
 from toolkit.area.grid import Tile, inside, output_geobox
 from toolkit.catalog.items import attribution
 from toolkit.cluster import connect, cores
@@ -32,7 +33,7 @@ from toolkit.errors import NothingMappedWarning
 from toolkit.learn.accuracy import Accuracy, assess
 from toolkit.learn.labels import rasterize_fields
 from toolkit.legend import Legend
-from toolkit.maps.areas import area_by_crop
+from toolkit.maps.areas import class_areas, hectares_by_crop
 from toolkit.maps.geotiff import read_layer
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER
 from toolkit.maps.tiles import (
@@ -74,6 +75,7 @@ def run(
     legend = next(iter(models.values())).legend
     geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
     truth = _truth(config, geobox, legend)
+    zones = None if config.zones is None else read_polygons(config.zones)
     with scratch(prepare(config.out)) as work:
         inputs = collect(config, models, geobox, aoi, folder=work, tell=tell)
         watch.lap("search")
@@ -85,9 +87,13 @@ def run(
         watch.lap("tiles")
         staged = join_tiles(order, work, geobox, work, legend=legend, tags=_tags(inputs), layers=job.layers)
         accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, legend)
-        areas = area_by_crop(staged["crop"], legend)
+        areas = class_areas(staged["crop"], legend)
+        notice = _attribution(inputs)
+        products = make_products(
+            staged, areas, inputs, aoi, geobox, legend=legend, zones=zones, notice=notice
+        )
         beside = {name: path for one in inputs for name, path in one.files.items()}
-        files = publish({**staged, **beside}, config.out)
+        files = publish({**staged, **beside, **products}, config.out)
         _remove_stale(config.out, files.values())
     watch.lap("join and check")
     if not any(report.mapped for report in reports):
@@ -95,8 +101,9 @@ def run(
     failed = _failed(reports)
     result = CropMap(
         folder=config.out,
-        files={name: path for name, path in files.items() if name not in beside},
-        areas=areas,
+        files={name: files[name] for name in staged},
+        products=tuple(files[name] for name in products),
+        areas=hectares_by_crop(areas),
         accuracy=accuracy,
         seconds=watch.seconds,
         worker_seconds=_total(reports),
@@ -104,7 +111,7 @@ def run(
         inputs=inputs,
         failed=failed,
         complete=all(one.found.complete for one in inputs) and not failed,
-        attribution=_attribution(inputs),
+        attribution=notice,
     )
     config.write(config.out / "run.yaml")
     write_json(_record(result, legend, geobox), config.out / "run.json")
@@ -115,7 +122,7 @@ def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
     """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``."""
     names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
     made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
-    for name in {*names, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE} - made:
+    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE} - made:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -204,6 +211,7 @@ def _record(result: CropMap, legend: Legend, geobox: GeoBox) -> dict[str, Any]:
             "shape": list(geobox.shape.yx),
             "transform": list(geobox.affine)[:6],
         },
+        "files": [path.name for path in (*result.files.values(), *result.products)],
         "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,
         "accuracy": None if result.accuracy is None else result.accuracy.to_dict(legend),

@@ -20,6 +20,8 @@ class CropMap:
     """Output folder."""
     files: dict[str, Path]
     """Layer -> file."""
+    products: tuple[Path, ...]
+    """Styles, tables of areas and the STAC item of the map."""
     areas: dict[str, float]
     """Crop -> hectares."""
     accuracy: Accuracy | None
@@ -59,6 +61,7 @@ class CropMap:
             "",
             *(str(path) for path in self.files.values()),
             str(self.folder / "run.json"),
+            f"beside them: {', '.join(path.name for path in self.products)}",
             self.attribution,
         ]
         return lines

@@ -18,6 +18,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
+from toolkit.area.grid import GEOD
 from toolkit.legend import Legend
 from toolkit.storage import write_text
 
@@ -25,6 +26,8 @@ Counts = npt.NDArray[np.int64]
 SQUARE_METRES_PER_HECTARE = 10_000.0
 WINDOW = 2048
 """Edge in pixels of the part of a zone that is in memory at a time."""
+LONGEST_EDGE = 0.05
+"""Degrees; longer edges are cut before they are projected, as straight lines bend."""
 ZONE_NAMES = ("name", "id")
 """Properties that name a zone, the first that is there."""
 
@@ -52,7 +55,7 @@ class ZoneAreas:
     name: str
     """What the file calls it; empty if it does not."""
     hectares: float
-    """Area of the polygon, in the CRS of the map."""
+    """Area of the whole polygon on the ellipsoid, within the map or not."""
     classes: tuple[ClassArea, ...]
     """Of every class of the legend."""
 
@@ -93,18 +96,20 @@ def areas_by_zone(path: str | Path, zones: gpd.GeoDataFrame, legend: Legend) -> 
 
     Args:
         path: ``crop_map.tif`` in a CRS with metres.
-        zones: polygons in any CRS, with a property ``name`` or ``id`` if they have one.
+        zones: polygons in EPSG:4326, as :func:`toolkit.area.aoi.read_polygons` gives them; the property
+            ``name``, else ``id``, names them.
         legend: classes of the map.
     """
     named = next((zones[key] for key in ZONE_NAMES if key in zones.columns), None)
     with rasterio.open(path) as file:
-        outlines = zones.to_crs(str(file.crs)).geometry
+        outlines = zones.geometry.segmentize(LONGEST_EDGE).to_crs(str(file.crs))
         hectares = _pixel_hectares(file)
-        for position, outline in enumerate(outlines):
+        for position, (shape, outline) in enumerate(zip(zones.geometry, outlines, strict=True)):
+            true, _ = GEOD.geometry_area_perimeter(shapely.orient_polygons(shape))
             yield ZoneAreas(
                 zone=position + 1,
-                name="" if named is None else str(named.iloc[position]),
-                hectares=float(outline.area) / SQUARE_METRES_PER_HECTARE,
+                name="" if named is None or named.isna().iloc[position] else str(named.iloc[position]),
+                hectares=float(true) / SQUARE_METRES_PER_HECTARE,
                 classes=_as_areas(_count_within(file, outline), hectares, legend),
             )
 
@@ -152,6 +157,8 @@ def _count_within(file: DatasetReader, outline: BaseGeometry) -> Counts:
 
 def _windows(file: DatasetReader, outline: BaseGeometry) -> Iterator[Window]:
     """Yield windows that together cover what a polygon may touch of the map."""
+    if not np.isfinite(outline.bounds).all():
+        return  # so far away that the map's CRS does not reach it
     west, south, east, north = outline.bounds
     left, top = ~file.transform * (west, north)
     right, bottom = ~file.transform * (east, south)
@@ -159,9 +166,7 @@ def _windows(file: DatasetReader, outline: BaseGeometry) -> Iterator[Window]:
     rows = range(max(0, int(top)), min(file.height, int(bottom) + 1), WINDOW)
     for row in rows:
         for column in columns:
-            yield Window(
-                column, row, min(WINDOW, columns.stop - column), min(WINDOW, rows.stop - row)
-            )
+            yield Window(column, row, min(WINDOW, columns.stop - column), min(WINDOW, rows.stop - row))
 
 
 def _pixel_hectares(file: DatasetReader) -> float:

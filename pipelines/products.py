@@ -1,0 +1,101 @@
+"""What makes a finished map legible: styles, tables of areas, a STAC item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import geopandas as gpd
+from odc.geo.geobox import GeoBox
+
+from pipelines.folder import versions
+from pipelines.map_inputs import SensorInput
+from toolkit.area.aoi import AOI
+from toolkit.catalog.items import SIMULATED
+from toolkit.legend import Legend
+from toolkit.maps.areas import ClassArea, areas_by_zone, write_areas, write_zones
+from toolkit.maps.layers import LAYERS, SENSOR_LAYER
+from toolkit.maps.stac import MapFacts, map_item, public_address, write_item
+from toolkit.maps.styles import has_style, style_file, write_style
+
+AREAS_FILE = "areas.csv"
+ZONES_FILE = "areas_by_zone.csv"
+ITEM_FILE = "crop_map.stac.json"
+PRODUCT_FILES = frozenset(
+    {AREAS_FILE, ZONES_FILE, ITEM_FILE}
+    | {style_file(one) for one in (*LAYERS, SENSOR_LAYER) if has_style(one)}
+)
+"""Names of all files that :func:`make_products` may write."""
+
+
+def make_products(  # finished layers, areas and what they were made from: each its own thing
+    staged: Mapping[str, Path],
+    areas: Iterable[ClassArea],
+    inputs: tuple[SensorInput, ...],
+    aoi: AOI,
+    geobox: GeoBox,
+    *,
+    legend: Legend,
+    zones: gpd.GeoDataFrame | None,
+    notice: str,
+) -> dict[str, Path]:
+    """Write styles, tables and the STAC item beside the finished layers.
+
+    Args:
+        staged: layer -> file, all in one folder.
+        areas: area of each class.
+        inputs: what each sensor gave.
+        aoi: area of interest.
+        geobox: grid of the map.
+        legend: classes of the map.
+        zones: polygons to count areas within, or None.
+        notice: attribution that users must keep.
+
+    Returns:
+        File name -> file.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    areas = tuple(areas)
+    folder = staged["crop"].parent
+    layers = {layer: staged[layer.name] for layer in (*LAYERS, SENSOR_LAYER) if layer.name in staged}
+    made = [write_style(layer, legend, folder) for layer in layers if has_style(layer)]
+    made.append(write_areas(areas, folder / AREAS_FILE))
+    if zones is not None:
+        made.append(write_zones(areas_by_zone(staged["crop"], zones, legend), folder / ZONES_FILE))
+    tables = [path.with_name(f"{path.name}.aux.xml") for path in layers.values()]
+    item = map_item(
+        layers,
+        [*made, *(path for path in tables if path.is_file())],
+        _facts(inputs, aoi, geobox, notice),
+        legend=legend,
+        areas=areas,
+    )
+    made.append(write_item(item, folder / ITEM_FILE))
+    return {path.name: path for path in made}
+
+
+def _facts(inputs: tuple[SensorInput, ...], aoi: AOI, geobox: GeoBox, notice: str) -> MapFacts:
+    addresses = {item.id: public_address(item) for one in inputs for item in one.found.items}
+    simulated = any(one.simulated or one.checkpoint.simulated for one in inputs)
+    return MapFacts(
+        aoi=aoi,
+        geobox=geobox,
+        first_day=min(one.season.start for one in inputs),
+        last_day=max(one.season.end for one in inputs),
+        lineage=" ".join(_lineage(one) for one in inputs),
+        notice=notice,
+        software=versions(),
+        sources={scene: address for scene, address in addresses.items() if address},
+        properties={SIMULATED: True} if simulated else {},
+    )
+
+
+def _lineage(one: SensorInput) -> str:
+    checkpoint = one.checkpoint
+    data = "simulated data" if checkpoint.simulated else "labelled fields"
+    return (
+        f"{checkpoint.network} trained on {data} (sha256 {checkpoint.content_hash}), applied to "
+        f"{len(one.found.items)} scenes of {one.sensor}, {one.season.start} to {one.season.end}."
+    )
