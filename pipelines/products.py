@@ -64,14 +64,8 @@ def make_products(  # finished layers, areas and what they were made from: each 
     made.append(write_areas(areas, folder / AREAS_FILE))
     if zones is not None:
         made.append(write_zones(areas_by_zone(staged["crop"], zones, legend), folder / ZONES_FILE))
-    tables = [path.with_name(f"{path.name}.aux.xml") for path in layers.values()]
-    item = map_item(
-        layers,
-        [*made, *(path for path in tables if path.is_file())],
-        _facts(inputs, aoi, geobox, notice),
-        legend=legend,
-        areas=areas,
-    )
+    # Without ``.aux.xml``: GDAL and QGIS add statistics to them, so a checksum would not last.
+    item = map_item(layers, made, _facts(inputs, aoi, geobox, notice), legend=legend, areas=areas)
     made.append(write_item(item, folder / ITEM_FILE))
     return {path.name: path for path in made}
 

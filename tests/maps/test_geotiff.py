@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import xarray as xr
 from odc.geo.xr import xr_coords
 from rio_cogeo import cog_validate
@@ -13,7 +14,7 @@ from rio_cogeo import cog_validate
 from toolkit.errors import GridError, InputError, StorageError
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.areas import area_by_crop
-from toolkit.maps.geotiff import read_layer, write_crop_map
+from toolkit.maps.geotiff import RAT_COLUMNS, read_layer, write_crop_map
 from toolkit.storage import replacing
 
 
@@ -54,15 +55,31 @@ def test_class_names_stand_in_the_file_that_gdal_and_qgis_read(labels, tmp_path)
     table = ET.parse(f"{path}.aux.xml")
     assert [node.text for node in table.iter("Category")] == ["no data", *CROPGLOBE.names]
     rows = [[cell.text for cell in row.iter("F")] for row in table.iter("Row")]
-    assert rows[3] == ["4", "wheat", "165", "112", "0", "255"]
+    assert rows[3] == ["4", "wheat", "165", "112", "0", "255", str((labels.crop == 4).sum().item())]
+
+
+def test_gdal_itself_reads_names_and_attribute_table(labels, tmp_path):
+    path = write_crop_map(labels, tmp_path / "crop_map.tif", CROPGLOBE)
+    # GDAL writes beside the copy what it understood of the original.
+    rasterio.shutil.copy(path, tmp_path / "copy.tif", driver="GTiff")
+    copied = ET.parse(tmp_path / "copy.tif.aux.xml")
+    assert [node.text for node in copied.iter("Category")] == ["no data", *CROPGLOBE.names]
+    fields = [[node.find(tag).text for tag in ("Name", "Type", "Usage")] for node in copied.iter("FieldDefn")]
+    assert [tuple(int(text) for text in field[1:]) for field in fields] == [
+        (kind, usage) for _, kind, usage in RAT_COLUMNS
+    ]
+    rows = [[cell.text for cell in row.iter("F")] for row in copied.iter("Row")]
+    counts = np.bincount(labels.crop.to_numpy().ravel(), minlength=8)
+    assert [row[1] for row in rows] == list(CROPGLOBE.names)
+    assert [float(row[6]) for row in rows] == counts[1:].tolist()
+    assert rows[0][2:5] == [str(band) for band in CROPGLOBE.classes[0].color]
 
 
 def test_same_pixels_give_the_same_bytes(labels, tmp_path):
-    digests = {
-        hashlib.sha256(write_crop_map(labels, tmp_path / name, CROPGLOBE).read_bytes()).hexdigest()
-        for name in ("a.tif", "b.tif")
-    }
-    assert len(digests) == 1
+    paths = [write_crop_map(labels, tmp_path / name, CROPGLOBE) for name in ("a.tif", "b.tif")]
+    for suffix in ("", ".aux.xml"):
+        files = [path.with_name(f"{path.name}{suffix}") for path in paths]
+        assert len({hashlib.sha256(file.read_bytes()).hexdigest() for file in files}) == 1
 
 
 def test_what_was_written_is_read_back_with_its_grid(labels, tmp_path):

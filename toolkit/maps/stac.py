@@ -1,4 +1,4 @@
-"""The STAC item of a map: where, when, which files and classes, made from what and with what."""
+"""The STAC item of a map: where, when, which files and classes, made from what."""
 
 from __future__ import annotations
 
