@@ -10,7 +10,14 @@ from odc.geo.xr import xr_coords
 
 from toolkit.legend import CROPGLOBE, CropClass, Legend
 from toolkit.maps import areas
-from toolkit.maps.areas import area_by_crop, areas_by_zone, class_areas, write_areas, write_zones
+from toolkit.maps.areas import (
+    area_by_crop,
+    areas_by_zone,
+    class_areas,
+    count_values,
+    write_areas,
+    write_zones,
+)
 from toolkit.maps.geotiff import write_crop_map
 
 
@@ -36,6 +43,13 @@ def polygons(boxes, geobox, **columns):
         for w, s, e, n in boxes
     ]
     return gpd.GeoDataFrame(columns, geometry=shapes, crs=str(geobox.crs)).to_crs("EPSG:4326")
+
+
+def test_values_are_counted_as_numpy_counts_them(monkeypatch):
+    values = np.random.default_rng(0).integers(0, 256, (37, 41)).astype(np.uint8)
+    monkeypatch.setattr(areas, "STRIP", 100)
+    np.testing.assert_array_equal(count_values(values), np.bincount(values.ravel(), minlength=256))
+    np.testing.assert_array_equal(count_values(values[:0]), np.zeros(256))
 
 
 def test_pixels_hectares_and_shares_of_each_class(halves, geobox, tmp_path):

@@ -111,9 +111,11 @@ def test_demo_leaves_the_named_files_and_nothing_else(result):
     names = sorted(path.name for path in result.folder.iterdir())
     layers = ["confidence", "crop_map", "longest_gap", "observations", "status"]
     tables = ["crop_map.tif.aux.xml", "status.tif.aux.xml"]
+    products = ["areas.csv", "confidence.qml", "crop_map.qml", "crop_map.stac.json", "status.qml"]
     assert names == sorted(
         [f"{layer}.tif" for layer in layers]
         + tables
+        + products
         + ["items.json", "offset_checks.json", "run.json", "run.yaml"]
     )
 

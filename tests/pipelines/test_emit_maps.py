@@ -309,10 +309,10 @@ def test_both_go_on_with_one_sensor_if_the_other_finds_nothing(place, tmp_path, 
 def test_layers_of_an_earlier_map_do_not_stay_beside_a_new_one(place, tmp_path, client):
     config = request(place, tmp_path / "map", sensor="both", resolution=20)
     crop_map.run(config, client, progress=False)
-    assert (config.out / "sensor.tif").exists()
+    assert {path.suffix for path in config.out.glob("sensor.*")} == {".tif", ".xml", ".qml"}
     crop_map.run(config.model_copy(update={"sensor": "emit"}), client, progress=False)
     left = {path.name for path in config.out.iterdir()}
-    assert not left & {"sensor.tif", "sensor.tif.aux.xml", "items.json", "offset_checks.json"}
+    assert not left & {"sensor.tif", "sensor.tif.aux.xml", "sensor.qml", "items.json", "offset_checks.json"}
     assert {"crop_map.tif", "emit_items.json"} <= left
 
 

@@ -26,6 +26,8 @@ Counts = npt.NDArray[np.int64]
 SQUARE_METRES_PER_HECTARE = 10_000.0
 WINDOW = 2048
 """Edge in pixels of the part of a zone that is in memory at a time."""
+STRIP = 2**20
+"""Pixels counted at a time."""
 LONGEST_EDGE = 0.05
 """Degrees; longer edges are cut before they are projected, as straight lines bend."""
 ZONE_NAMES = ("name", "id")
@@ -60,6 +62,17 @@ class ZoneAreas:
     """Of every class of the legend."""
 
 
+def count_values(values: npt.NDArray[np.uint8]) -> Counts:
+    """Return how often each byte occurs: int64 ``(256,)``.
+
+    Args:
+        values: uint8, any shape; counted in strips, as numpy widens what it counts to eight bytes.
+    """
+    flat = values.reshape(-1)
+    strips = (flat[start : start + STRIP] for start in range(0, flat.size, STRIP))
+    return sum((np.bincount(strip, minlength=256) for strip in strips), np.zeros(256, np.int64))
+
+
 def class_areas(path: str | Path, legend: Legend) -> tuple[ClassArea, ...]:
     """Return the mapped area of each class by counting pixels.
 
@@ -75,7 +88,7 @@ def class_areas(path: str | Path, legend: Legend) -> tuple[ClassArea, ...]:
     counts = np.zeros(256, np.int64)
     with rasterio.open(path) as file:
         for _, window in file.block_windows(1):
-            counts += np.bincount(file.read(1, window=window).ravel(), minlength=256)
+            counts += count_values(file.read(1, window=window))
         return _as_areas(counts, _pixel_hectares(file), legend)
 
 
@@ -151,7 +164,7 @@ def _count_within(file: DatasetReader, outline: BaseGeometry) -> Counts:
             transform=file.window_transform(window),
             invert=True,
         )
-        counts += np.bincount(file.read(1, window=window)[inside], minlength=256)
+        counts += count_values(file.read(1, window=window)[inside])
     return counts
 
 

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from toolkit.errors import GridError, InputError
 from toolkit.legend import Legend
+from toolkit.maps.areas import count_values
 from toolkit.maps.layers import LAYERS, Layer, categories
 from toolkit.storage import make_folder, replacing
 
@@ -98,7 +99,7 @@ def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thi
             for window, values in blocks:
                 file.write(values, 1, window=window)
                 if classes:
-                    counts += np.bincount(values.ravel(), minlength=256)
+                    counts += count_values(values)
             if classes:
                 file.write_colormap(1, {value: (*color, 255) for value, (_, color) in classes.items()})
             file.set_band_description(1, layer.title)

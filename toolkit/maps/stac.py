@@ -92,7 +92,7 @@ def map_item(
     grid, name = facts.geobox, re.sub(r"[^0-9A-Za-z_-]+", "-", facts.aoi.name).strip("-") or "area"
     item = pystac.Item(
         id=f"crop-map_{name}_{facts.first_day:%Y%m%d}_{facts.last_day:%Y%m%d}",
-        geometry=shapely.geometry.mapping(shapely.orient_polygons(facts.aoi.geometry)),
+        geometry=json.loads(shapely.to_geojson(shapely.orient_polygons(facts.aoi.geometry))),
         bbox=bounds_on_globe(facts.aoi.geometry),
         datetime=None,
         start_datetime=datetime.combine(facts.first_day, time(0, 0, 0), UTC),
