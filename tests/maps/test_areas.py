@@ -11,10 +11,10 @@ from odc.geo.xr import xr_coords
 from toolkit.legend import CROPGLOBE, CropClass, Legend
 from toolkit.maps import areas
 from toolkit.maps.areas import (
-    area_by_crop,
     areas_by_zone,
     class_areas,
     count_values,
+    hectares_by_crop,
     write_areas,
     write_zones,
 )
@@ -59,7 +59,7 @@ def test_pixels_hectares_and_shares_of_each_class(halves, geobox, tmp_path):
     assert (found["corn"].pixels, found["corn"].hectares) == (496, pytest.approx(4.96))
     assert found["wheat"].share == 0.5
     assert (found["rice"].pixels, found["rice"].share) == (0, 0)
-    assert area_by_crop(path, CROPGLOBE)["corn"] == 4.96
+    assert hectares_by_crop(class_areas(path, CROPGLOBE))["corn"] == 4.96
 
 
 def test_table_reads_back_as_numbers(halves, geobox, tmp_path):

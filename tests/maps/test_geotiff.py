@@ -13,7 +13,7 @@ from rio_cogeo import cog_validate
 
 from toolkit.errors import GridError, InputError, StorageError
 from toolkit.legend import CROPGLOBE
-from toolkit.maps.areas import area_by_crop
+from toolkit.maps.areas import class_areas, hectares_by_crop
 from toolkit.maps.geotiff import RAT_COLUMNS, read_layer, write_crop_map
 from toolkit.storage import replacing
 
@@ -93,7 +93,7 @@ def test_areas_count_pixels(labels, tmp_path):
     path = write_crop_map(labels, tmp_path / "a.tif", CROPGLOBE)
     pixel = abs(labels.odc.geobox.resolution.x * labels.odc.geobox.resolution.y)
     expected = (labels.crop == 4).sum().item() * pixel / 10_000
-    assert area_by_crop(path, CROPGLOBE)["wheat"] == pytest.approx(expected, abs=1e-3)
+    assert hectares_by_crop(class_areas(path, CROPGLOBE))["wheat"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_failure_leaves_the_old_file_and_no_debris(tmp_path):

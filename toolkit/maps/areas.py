@@ -92,11 +92,6 @@ def class_areas(path: str | Path, legend: Legend) -> tuple[ClassArea, ...]:
         return _as_areas(counts, _pixel_hectares(file), legend)
 
 
-def area_by_crop(path: str | Path, legend: Legend) -> dict[str, float]:
-    """Return crop name -> mapped hectares, as :func:`class_areas` counts them."""
-    return hectares_by_crop(class_areas(path, legend))
-
-
 def hectares_by_crop(areas: Iterable[ClassArea]) -> dict[str, float]:
     """Return class name -> hectares, rounded to a square metre."""
     return {area.name: round(area.hectares, 4) for area in areas}
