@@ -8,6 +8,7 @@ import shapely
 import xarray as xr
 from odc.geo.xr import xr_coords
 
+from toolkit.errors import StorageError
 from toolkit.legend import CROPGLOBE, CropClass, Legend
 from toolkit.maps import areas
 from toolkit.maps.areas import (
@@ -122,6 +123,20 @@ def test_a_zone_on_the_other_side_of_the_earth_holds_nothing(halves, geobox, tmp
     assert sum(area.pixels for area in zone.classes) == 0
     assert zone.name == ""
     assert zone.hectares > 700_000
+
+
+def test_tables_are_whole_or_not_there(halves, geobox, tmp_path):
+    path = crop_map(halves, geobox, tmp_path)
+
+    def failing():
+        yield from areas_by_zone(path, polygons([(0, 9, 9, 0)], geobox), CROPGLOBE)
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        write_zones(failing(), tmp_path / "zones.csv")
+    assert not list(tmp_path.glob("*zones*"))
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_areas(class_areas(path, CROPGLOBE), tmp_path / "none" / "areas.csv")
 
 
 def test_table_of_zones_has_a_row_for_each_zone_and_class(halves, geobox, tmp_path):

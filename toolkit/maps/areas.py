@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from toolkit.area.grid import GEOD
 from toolkit.legend import Legend
-from toolkit.storage import write_text
+from toolkit.storage import replacing
 
 Counts = npt.NDArray[np.int64]
 SQUARE_METRES_PER_HECTARE = 10_000.0
@@ -200,8 +199,10 @@ def _cells(area: ClassArea) -> tuple[str, ...]:
 
 
 def _write_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]], path: Path) -> Path:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(rows)
-    return write_text(text.getvalue(), path)
+    """Write rows as they come: zones of a country are many."""
+    with replacing(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(header)
+            table.writerows(rows)
+    return path
