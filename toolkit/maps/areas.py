@@ -200,9 +200,8 @@ def _cells(area: ClassArea) -> tuple[str, ...]:
 
 def _write_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]], path: Path) -> Path:
     """Write rows as they come: zones of a country are many."""
-    with replacing(path) as temporary:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(header)
-            table.writerows(rows)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
     return path
