@@ -213,11 +213,12 @@ def _report(tables: Tables) -> str:
         f"Macro F1, mean and standard deviation over seeds. In brackets: {_held_out(tables.results)}."
     )
     for configuration in _configurations(tables.summaries):
+        seen: dict[str, Protocol] = {}
         for protocol in PROTOCOLS:
-            parts += [
-                f"## {configuration}, protocol {protocol}",
-                markdown(matrix_rows(tables.summaries, configuration, protocol)),
-            ]
+            matrix = markdown(matrix_rows(tables.summaries, configuration, protocol))
+            same = f"As protocol {seen[matrix]}." if matrix in seen else matrix
+            parts += [f"## {configuration}, protocol {protocol}", same]
+            seen.setdefault(matrix, protocol)
     if tables.comparisons:
         parts += [
             f"## Paired comparisons, macro F1, protocol {tables.protocol}",

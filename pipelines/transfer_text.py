@@ -52,7 +52,7 @@ def offset_rows(offsets: Mapping[tuple[str, str], float]) -> Rows:
     rows = [["source \\ target", *targets]]
     for source in sources:
         days = [offsets.get((source, target)) for target in targets]
-        rows.append([source, *("" if one is None else f"{one:+.0f}" for one in days)])
+        rows.append([source, *map(_days, days)])
     return rows
 
 
@@ -144,6 +144,12 @@ def number(value: float, digits: int) -> str:
 
 def _mean_and_std(mean: float, std: float) -> str:
     return number(mean, 3) if math.isnan(std) else f"{mean:.3f} ± {std:.3f}"
+
+
+def _days(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:+.0f}" if value else "0"
 
 
 def _interval(ends: tuple[float, float]) -> str:
