@@ -153,6 +153,8 @@ def main(rounds: int, shrink: int, out: Path, only: str | None) -> None:
         "took": f"{time.perf_counter() - start:.0f} s",
         "processor time during it": share(),
     }
+    if only:
+        facts["part"] = f"{only} alone: `python -m tests.benchmarks.run --only {only} --out FILE`"
     if shrink > 1:
         facts["note"] = f"**a trial: all sides divided by {shrink}, no results**"
     out.write_text(document(sections, INTRO.format(rounds=rounds), facts), encoding="utf-8")
