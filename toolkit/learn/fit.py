@@ -20,7 +20,7 @@ from toolkit.learn.accuracy import compare
 from toolkit.learn.batches import Batches
 from toolkit.learn.best import Best
 from toolkit.learn.device import seed_device, uses_bf16
-from toolkit.learn.resume import Journal, Saved
+from toolkit.learn.resume import Journal, Saved, Tensors
 from toolkit.learn.train_config import Epoch, TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def fit(
     saved = journal.read(meaning or {}) if journal else None
     best, first = None, 1
     if saved is not None:
-        _take_up(training, saved)
+        _take_up(training, saved.network, saved.adam)
         batches, best, first = replace(batches, size=saved.batch_size), saved.best, saved.epoch + 1
         logger.info("training goes on after epoch %d", saved.epoch)
     for number in range(first, config.epochs + 1):
@@ -89,7 +89,9 @@ def fit(
         if best is None or this.rank > best.rank:
             best = this
         if journal is not None:
-            journal.write(_state(training, number, batches.size, best), meaning or {})
+            weights, moments = _state(training)
+            now = Saved(epoch=number, batch_size=batches.size, network=weights, adam=moments, best=best)
+            journal.write(now, meaning or {})
         macro_f1 = this.accuracy.macro_f1
         logger.info("epoch %d: loss %.4f, macro F1 %.4f", number, loss, macro_f1)
         if progress is not None:
@@ -131,26 +133,23 @@ def _training(network: nn.Module, batches: Batches, config: TrainConfig, n_class
     )
 
 
-def _take_up(training: Training, saved: Saved) -> None:
-    """Set network and optimiser to a saved state."""
-    training.network.load_state_dict(saved.network)
+def _take_up(training: Training, network: Tensors, adam: Tensors) -> None:
+    """Set network and optimiser to what :func:`_state` returned."""
+    training.network.load_state_dict(network)
     moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in saved.adam.items():
+    for name, tensor in adam.items():
         number, key = name.split(".", 1)
         moments.setdefault(int(number), {})[key] = tensor
     groups = training.adam.state_dict()["param_groups"]
     training.adam.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def _state(training: Training, number: int, batch_size: int, best: Best) -> Saved:
-    """Return a copy of where the training stands."""
+def _state(training: Training) -> tuple[Tensors, Tensors]:
+    """Return copies of the weights, and of the optimiser's moments as ``number.name`` of each parameter."""
     moments = training.adam.state_dict()["state"]
-    return Saved(
-        epoch=number,
-        batch_size=batch_size,
-        network={name: _copy(tensor) for name, tensor in training.network.state_dict().items()},
-        adam={f"{k}.{name}": _copy(t) for k, values in moments.items() for name, t in values.items()},
-        best=best,
+    return (
+        {name: _copy(tensor) for name, tensor in training.network.state_dict().items()},
+        {f"{k}.{name}": _copy(tensor) for k, values in moments.items() for name, tensor in values.items()},
     )
 
 
@@ -170,9 +169,7 @@ def _epoch_in_memory(
         for group in training.adam.param_groups:
             share = (1 + math.cos(math.pi * (number - 1) / config.epochs)) / 2
             group["lr"] = config.learning_rate * share
-    before = _state(
-        training, number - 1, batches.size, Best(0, {}, compare(np.zeros(0, int), np.zeros(0, int), 1), 0)
-    )
+    before = _state(training)
     while True:
         seed_device(_epoch_seed(config.seed, number), training.device)
         try:
@@ -194,7 +191,7 @@ def _epoch_in_memory(
             stacklevel=2,
         )
         training.adam.zero_grad()
-        _take_up(training, before)
+        _take_up(training, *before)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
