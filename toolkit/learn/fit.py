@@ -27,7 +27,16 @@ logger = logging.getLogger(__name__)
 
 HeldOut = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad allocation", "could not create a memory")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    # oneDNN, which does not say why: seen where memory was short.
+    "could not create a memory",
+    "could not create a primitive",
+    "could not execute a primitive",
+)
 """What a RuntimeError of torch says when memory does not suffice; CUDA has a class of its own."""
 
 
