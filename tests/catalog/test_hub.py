@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,8 +148,8 @@ def test_a_server_without_ranges_sends_all_again(stand: Stand, tmp_path: Path) -
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENT[:1000])
 
-    def whole(handler: object) -> None:
-        handler.send(HTTPStatus.OK, {}, CONTENT)  # type: ignore[attr-defined]
+    def whole(handler: Any) -> None:
+        handler.send(HTTPStatus.OK, {}, CONTENT)
 
     stand[1].faults.append(Fault(path="npz", kind="call", call=whole))
     assert fetch(stand, tmp_path / "out")
@@ -162,8 +163,8 @@ def test_a_login_page_is_no_file(stand: Stand, tmp_path: Path) -> None:
 
 
 def test_more_than_listed_is_not_kept(stand: Stand, tmp_path: Path) -> None:
-    def endless(handler: object) -> None:
-        handler.send(HTTPStatus.OK, {}, CONTENT * 2)  # type: ignore[attr-defined]
+    def endless(handler: Any) -> None:
+        handler.send(HTTPStatus.OK, {}, CONTENT * 2)
 
     stand[1].faults.append(Fault(path="npz", kind="call", call=endless))
     with pytest.raises(RemoteError, match="more than the 400000 bytes listed arrive"):
