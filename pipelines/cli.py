@@ -204,9 +204,11 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(error.format_message())
     except click.ClickException as error:
         _fail(error.format_message(), BAD_USAGE, verbose=verbose, error=error)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
-        sys.exit(INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        code = getattr(error, "exit_code", None)  # of a run that can go on
+        more = " Run the same command again to go on: what is done is kept." if code else ""
+        click.echo(f"Interrupted.{more}", err=True)
+        sys.exit(code or INTERRUPTED)
     except Exception as error:  # the last line of defence: a sentence, no traceback
         text = (
             f"{type(error).__name__}: {error}. This is a fault of cropglobe; run again with -v and report it."

@@ -174,6 +174,18 @@ class MapRequest(EmitRequest):
         description="Days by which crops grow later here than where the model was trained ('cropglobe "
         "transfer' tells); the season is moved by whole steps.",
     )
+    allow_change: bool = Field(
+        False,
+        description="Make the map anew where --out holds one of another request; tiles that stay the same "
+        "are kept.",
+    )
+    refresh: bool = Field(
+        False, description="Search the scenes again, instead of going on with those of an earlier run."
+    )
+    results: Literal["stored", "returned"] = Field(
+        "stored",
+        description="Workers store tiles in --out, which all machines share; or give them back to be stored.",
+    )
     first_step: int | None = Field(None, description="First step of the season; must be the model's.")
     n_steps: int | None = Field(None, description="Steps of the season; must be the model's.")
 

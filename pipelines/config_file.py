@@ -78,11 +78,15 @@ class Request(BaseModel):
 
     def write(self, path: Path) -> Path:
         """Save the request as YAML; read back from any folder it means the same."""
+        return write_text(yaml.safe_dump(self.absolute(), sort_keys=False), path)
+
+    def absolute(self) -> dict[str, Any]:
+        """Return plain values by key, paths such that they mean the same from any folder."""
         values = self.model_dump(mode="json", exclude_none=True)
         for key in self.paths:
             if key in values:
                 values[key] = _from(Path.cwd(), key, values[key], self.names.get(key, ()))
-        return write_text(yaml.safe_dump(values, sort_keys=False), path)
+        return values
 
 
 def _from(here: Path, key: str, value: Any, names: tuple[str, ...]) -> Any:

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Iterable
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
+from dataclasses import asdict, astuple
 from typing import Any
 
-import xarray as xr
-from distributed import Client
-from odc.geo.geobox import GeoBox
-
 from pipelines.config import MapRequest
-from pipelines.folder import prepare, scratch, versions, write_json
-from pipelines.map_inputs import SensorInput, collect, read_models
-from pipelines.map_tile import SensorJob, TileJob, make_tile
-from pipelines.products import PRODUCT_FILES, make_products
+from pipelines.content_keys import TileKeys
+from pipelines.folder import versions, write_json
+from pipelines.frozen_inputs import frozen_inputs
+from pipelines.interruption import interruptible
+from pipelines.map_files import RECORD, attribution_of, write_map
+from pipelines.map_inputs import SensorInput
+from pipelines.map_setup import MapSetup, set_up
+from pipelines.map_tile import SensorJob, TileJob
 from pipelines.progress import Progress
-from pipelines.radiometry import CHECKS_FILE
 from pipelines.result import CropMap
-from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
+from pipelines.run_folder import RunFolder, read_json, run_folder
 from pipelines.tile_features import freeze
-from pipelines.tiling import cut_tiles
-from toolkit.area.aoi import AOI, read_aoi, read_polygons
-from toolkit.area.grid import Tile, inside, output_geobox
-from toolkit.catalog.items import attribution
-from toolkit.cluster import connect, cores
+from pipelines.tile_run import run_all_tiles
+from pipelines.tiling import TileCut, choose_cut
+from toolkit.area.grid import Lattice
+from toolkit.cluster import Connectable
 from toolkit.errors import NothingMappedWarning
-from toolkit.learn.accuracy import Accuracy, assess
-from toolkit.learn.labels import rasterize_fields
-from toolkit.legend import Legend
-from toolkit.maps.areas import class_areas, hectares_by_crop
-from toolkit.maps.geotiff import read_layer
-from toolkit.maps.layers import LAYERS, SENSOR_LAYER
-from toolkit.maps.tiles import (
-    Stopwatch,
-    TileReport,
-    join_tiles,
-    publish,
-    run_tiles,
-)
-from toolkit.scenes.counts import ReadCounts
-from toolkit.scenes.failures import FailedItem, Failures
+from toolkit.maps.tiles import Stopwatch
 
 NOTHING_MAPPED = (
     "No pixel could be mapped: none was seen clear, or no pixel's centre lies in the area. See status.tif; "
@@ -52,78 +32,59 @@ NOTHING_MAPPED = (
 )
 
 
-def run(
-    config: MapRequest, client: Client | str | None = None, *, progress: bool | Progress = True
-) -> CropMap:
-    """Make a crop map.
+def run(config: MapRequest, client: Connectable = None, *, progress: bool | Progress = True) -> CropMap:
+    """Make a crop map, or go on with one that was interrupted in the same folder.
 
     Args:
         config: the request.
-        client: Dask client or scheduler address; None for local processes.
+        client: Dask client, cluster or scheduler address; None for local processes.
         progress: whether to tell how far the run is.
 
     Returns:
         Paths, areas, accuracy (if ``fields`` are given) and timings.
 
     Raises:
-        CropglobeError: see :mod:`toolkit.errors`; nothing half-written is left.
+        CropglobeError: see :mod:`toolkit.errors`; nothing half-written is left, and
+            tiles that are done stay for the next run.
     """
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     watch = Stopwatch()
-    aoi = read_aoi(config.aoi)
-    models = read_models(config)
-    legend = next(iter(models.values())).legend
-    geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
-    truth = _truth(config, geobox, legend)
-    zones = None if config.zones is None else read_polygons(config.zones)
-    with scratch(prepare(config.out)) as work:
-        inputs = collect(config, models, geobox, aoi, folder=work, tell=tell)
+    setup = set_up(config)
+    with run_folder(config.out) as folder, interruptible() as interruption:
+        inputs = frozen_inputs(setup, folder, tell=tell)
         watch.lap("search")
         job = TileJob(
-            sensors=tuple(_sensor_job(one, config) for one in inputs), aoi=aoi, folder=work.resolve()
+            sensors=tuple(_sensor_job(one, config) for one in inputs),
+            aoi=setup.aoi,
+            folder=folder.tiles if config.results == "stored" else None,
         )
-        order = _cut(inputs, geobox, config)
-        reports = _make_tiles(order, job, config, client, tell)
+        items = [item for one in inputs for item in one.found.items]
+        tiles = run_all_tiles(
+            tuple(_cut(inputs, setup, folder).tiles(setup.geobox)),
+            job,
+            TileKeys(_shared(job, inputs), setup.aoi, items),
+            folder,
+            config,
+            client=client,
+            tell=tell,
+            interruption=interruption,
+        )
         watch.lap("tiles")
-        staged = join_tiles(order, work, geobox, work, legend=legend, tags=_tags(inputs), layers=job.layers)
-        accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, legend)
-        areas = class_areas(staged["crop"], legend)
-        notice = _attribution(inputs)
-        products = make_products(
-            staged, areas, inputs, aoi, geobox, legend=legend, zones=zones, notice=notice
+        written = write_map(setup, inputs, tiles.made, job.layers, folder)
+        watch.lap("join and check")
+        if not any(report.mapped for report in tiles.reports):
+            warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
+        result = CropMap(
+            folder=config.out,
+            written=written,
+            inputs=inputs,
+            tiles=tiles,
+            seconds=watch.seconds,
+            attribution=attribution_of(inputs),
         )
-        beside = {name: path for one in inputs for name, path in one.files.items()}
-        files = publish({**staged, **beside, **products}, config.out)
-        _remove_stale(config.out, files.values())
-    watch.lap("join and check")
-    if not any(report.mapped for report in reports):
-        warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
-    failed = _failed(reports)
-    result = CropMap(
-        folder=config.out,
-        files={name: files[name] for name in staged},
-        products=tuple(files[name] for name in products),
-        areas=hectares_by_crop(areas),
-        accuracy=accuracy,
-        seconds=watch.seconds,
-        worker_seconds=_total(reports),
-        reads=sum((report.reads for report in reports), ReadCounts()),
-        inputs=inputs,
-        failed=failed,
-        complete=all(one.found.complete for one in inputs) and not failed,
-        attribution=notice,
-    )
-    config.write(config.out / "run.yaml")
-    write_json(_record(result, legend, geobox), config.out / "run.json")
+        config.write(config.out / "run.yaml")
+        write_json(_record(result, setup), config.out / RECORD)
     return result
-
-
-def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
-    """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``."""
-    names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
-    made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
-    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE} - made:
-        (folder / name).unlink(missing_ok=True)
 
 
 def _sensor_job(one: SensorInput, config: MapRequest) -> SensorJob:
@@ -136,72 +97,43 @@ def _sensor_job(one: SensorInput, config: MapRequest) -> SensorJob:
     )
 
 
-def _cut(inputs: tuple[SensorInput, ...], geobox: GeoBox, config: MapRequest) -> tuple[Tile, ...]:
-    """Cut the tiles as the sensor with the smallest ones wants them."""
-    cuts = [cut_tiles(one.found.items, geobox, one.checkpoint.recipe, config) for one in inputs]
-    # Of equally many, the first: Sentinel-2's lie on the blocks of its files.
-    return max(cuts, key=len)
+def _cut(inputs: tuple[SensorInput, ...], setup: MapSetup, folder: RunFolder) -> TileCut:
+    """Return how the tiles are cut: as the folder says, else as the sensor with the smallest ones wants them.
+
+    It is frozen: another machine, with other memory, goes on with the same tiles.
+    """
+    config, known = setup.config, read_json(folder.choices)
+    if known is not None and config.tile_size in (None, known["tile_size"]):
+        lattice = known["lattice"]
+        return TileCut(size=known["size"], lattice=None if lattice is None else Lattice(*lattice))
+    cuts = [choose_cut(one.found.items, setup.geobox, one.checkpoint.recipe, config) for one in inputs]
+    # Of equally small ones, the first: Sentinel-2's lie on the blocks of its files.
+    cut = min(cuts, key=lambda one: one.size)
+    lattice = None if cut.lattice is None else list(astuple(cut.lattice))
+    write_json({"tile_size": config.tile_size, "size": cut.size, "lattice": lattice}, folder.choices)
+    return cut
 
 
-def _make_tiles(
-    order: tuple[Tile, ...],
-    job: TileJob,
-    config: MapRequest,
-    client: Client | str | None,
-    tell: Progress,
-) -> list[TileReport]:
-    reports: list[TileReport] = []
-    failures = Failures(
-        sum(one.items.most_failed for one in job.sensors), sum(one.n_items for one in job.sensors)
-    )
-    workers = min(config.workers or cores(), len(order))
-    with connect(client or config.scheduler, workers=workers) as connected:
-        start = time.perf_counter()
-        for report in run_tiles(order, partial(make_tile, job=job), client=connected):
-            failures.add(report.failed)
-            reports.append(report)
-            tell.count("tiles", len(reports), len(order), since=start)
-    return reports
-
-
-def _truth(config: MapRequest, geobox: GeoBox, legend: Legend) -> xr.Dataset | None:
-    """Read the true fields before any work: a wrong file must not cost a map."""
-    if config.fields is None:
-        return None
-    return rasterize_fields(config.fields, geobox, legend=legend)
-
-
-def _accuracy(crop_map: Path, truth: xr.Dataset, aoi: AOI, legend: Legend) -> Accuracy:
-    mapped = read_layer(crop_map)
-    return assess(mapped, truth, legend=legend, within=inside(aoi, mapped.odc.geobox))
-
-
-def _attribution(inputs: tuple[SensorInput, ...]) -> str:
-    return "; ".join(dict.fromkeys(attribution(one.found.items) for one in inputs))
-
-
-def _tags(inputs: tuple[SensorInput, ...]) -> dict[str, str]:
-    tags = {
-        "TIFFTAG_COPYRIGHT": _attribution(inputs),
-        "TIFFTAG_SOFTWARE": f"cropglobe {versions()['cropglobe']}",
+def _shared(job: TileJob, inputs: tuple[SensorInput, ...]) -> dict[str, Any]:
+    """Return what all tiles depend on beside their scenes, as plain values."""
+    return {
+        "layers": [layer.name for layer in job.layers],
+        "sensors": [
+            {
+                "model": one.model_hash,
+                "recipe": asked.checkpoint.recipe.to_dict(),
+                "first_day": str(one.season.start),
+                "last_day": str(one.season.end),
+                "first_step": one.season.first_step,
+            }
+            for one, asked in zip(job.sensors, inputs, strict=True)
+        ],
     }
-    if any(one.checkpoint.simulated for one in inputs):
-        tags["MODEL_NOTE"] = "The model was trained on simulated data"
-    return tags
 
 
-def _failed(reports: list[TileReport]) -> tuple[FailedItem, ...]:
-    return tuple({one.item: one for report in reports for one in report.failed}.values())
-
-
-def _total(reports: list[TileReport]) -> dict[str, float]:
-    """Seconds of each stage, added over tiles."""
-    stages = {stage: 0.0 for report in reports for stage in report.seconds}
-    return {stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in stages}
-
-
-def _record(result: CropMap, legend: Legend, geobox: GeoBox) -> dict[str, Any]:
+def _record(result: CropMap, setup: MapSetup) -> dict[str, Any]:
     """What the map was made from."""
+    geobox, legend = setup.geobox, setup.legend
     return {
         "attribution": result.attribution,
         "simulated_scenes": all(one.simulated for one in result.inputs),
@@ -212,6 +144,11 @@ def _record(result: CropMap, legend: Legend, geobox: GeoBox) -> dict[str, Any]:
             "transform": list(geobox.affine)[:6],
         },
         "files": [path.name for path in (*result.files.values(), *result.products)],
+        "tiles": {
+            "made": len(result.tiles.made) - result.tiles.n_kept - len(result.tiles.quarantined),
+            "kept": result.tiles.n_kept,
+            "quarantined": list(result.tiles.quarantined),
+        },
         "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,
         "accuracy": None if result.accuracy is None else result.accuracy.to_dict(legend),

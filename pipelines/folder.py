@@ -55,6 +55,15 @@ def scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def copy_beside(path: Path, folder: Path) -> Path:
+    """Copy a small file into a folder, under its name.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    return write_text(path.read_text("utf-8"), folder / path.name)
+
+
 def write_json(values: dict[str, Any], path: Path) -> Path:
     """Write JSON in one step.
 

@@ -170,8 +170,7 @@ def collect(
     inputs, nothing = [], []
     for sensor, checkpoint in models.items():
         own = config.of_sensor(sensor)
-        season = recipe_season(checkpoint.recipe, year=config.year, hemisphere=aoi.hemisphere)
-        season = moved(season, config.season_shift)
+        season = season_of(checkpoint, config, aoi)
         bands = None if sensor == "emit" else checkpoint.recipe.bands
         try:
             found = find(own, aoi, season, folder=folder, bands=bands, sensor=sensor)
@@ -191,6 +190,16 @@ def collect(
         msg = f"The map is made of {inputs[0].sensor} alone: {reason}"
         warnings.warn(msg, SensorMissingWarning, stacklevel=3)
     return tuple(_settle(one, config.of_sensor(one.sensor), geobox, aoi) for one in inputs)
+
+
+def season_of(checkpoint: Checkpoint, config: MapRequest, aoi: AOI) -> Season:
+    """Return the season of a model's features in the year of a map.
+
+    Raises:
+        InputError: it would be moved out of its year.
+    """
+    season = recipe_season(checkpoint.recipe, year=config.year, hemisphere=aoi.hemisphere)
+    return moved(season, config.season_shift)
 
 
 def _settle(one: SensorInput, own: MapRequest, geobox: GeoBox, aoi: AOI) -> SensorInput:

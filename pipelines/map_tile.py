@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,10 @@ from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.learn.combine import combine_sensors
 from toolkit.learn.predict import class_probabilities, label
+from toolkit.legend import Status
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside
-from toolkit.maps.tiles import Stopwatch, TileReport, write_tile
+from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
+from toolkit.maps.tiles import Stopwatch, TileReport, kept_report
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem
 
@@ -49,8 +53,8 @@ class TileJob:
     """Sensors of the map."""
     aoi: AOI
     """Area of interest."""
-    folder: Path
-    """Where tiles are stored."""
+    folder: Path | None
+    """Where workers store tiles; None gives them back to the process that started the map."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -58,29 +62,53 @@ class TileJob:
         return (*LAYERS, SENSOR_LAYER) if len(self.sensors) > 1 else LAYERS
 
 
-def make_tile(tile: Tile, job: TileJob) -> TileReport:
-    """Make and store one tile: read, composite, predict (runs on a worker)."""
-    watch = Stopwatch()
+@dataclass(frozen=True, slots=True)
+class TileTask:
+    """A tile to be made."""
+
+    tile: Tile
+    """Place and name."""
+    content_key: str
+    """Digest of all that its pixels depend on."""
+
+
+def make_tile(task: TileTask, job: TileJob) -> TileReport:
+    """Make one tile: read, composite, predict, store (runs on a worker)."""
+    watch, tile = Stopwatch(), task.tile
     within = inside(job.aoi, tile.geobox)
-    if not within.any():
-        write_tile(outside(within.shape, job.layers), job.folder, tile, job.layers)
-        return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
-    told = [_ask_sensor(tile, one, within, watch) for one in job.sensors]  # features live in there alone
-    labels = assemble(
-        label_of({one.sensor: one.probabilities for one in told}),
-        observed_by_all([one.seen for one in told]),
-        within,
-        job.layers,
-    )
-    write_tile(labels, job.folder, tile, job.layers)
+    told: list[Told] = []
+    labels = outside(within.shape, job.layers)
+    if within.any():
+        told = [_ask_sensor(tile, one, within, watch) for one in job.sensors]  # features live in there alone
+        labels = assemble(
+            label_of({one.sensor: one.probabilities for one in told}),
+            observed_by_all([one.seen for one in told]),
+            within,
+            job.layers,
+        )
+    failed = tuple(item for one in told for item in one.failed)
+    mapped = int((labels.crop > 0).sum())
+    content = encode_tile(labels, tile, job.layers, report=kept_report(mapped, failed))
+    made = TileFile(name=tile.name, content_key=task.content_key, sha256=sha256(content).hexdigest())
+    if job.folder is not None:
+        store_tile(content, made, job.folder)
     watch.lap("write")
     return TileReport(
         name=tile.name,
         seconds=watch.seconds,
-        mapped=int((labels.crop > 0).sum()),
+        mapped=mapped,
+        made=made,
+        content=content if job.folder is None else None,
         reads=sum((one.reads for one in told), ReadCounts()),
-        failed=tuple(item for one in told for item in one.failed),
+        failed=failed,
     )
+
+
+def failed_tile(tile: Tile, aoi: AOI, layers: Sequence[Layer]) -> xr.Dataset:
+    """Return the layers of a tile that could not be made: no class, and the status says why."""
+    within = inside(aoi, tile.geobox)
+    status = np.where(within, np.uint8(Status.FAILED), np.uint8(Status.OUTSIDE_AREA))
+    return outside(within.shape, layers).assign(status=(("y", "x"), status))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from pipelines.map_files import MapFiles
 from pipelines.map_inputs import SensorInput
+from pipelines.tile_run import TileRun
 from toolkit.learn.accuracy import Accuracy
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, failed_lines
@@ -18,28 +20,59 @@ class CropMap:
 
     folder: Path
     """Output folder."""
-    files: dict[str, Path]
-    """Layer -> file."""
-    products: tuple[Path, ...]
-    """Styles, tables of areas and the STAC item of the map."""
-    areas: dict[str, float]
-    """Crop -> hectares."""
-    accuracy: Accuracy | None
-    """Against the fields given, or None."""
-    seconds: dict[str, float]
-    """Wall seconds of each stage."""
-    worker_seconds: dict[str, float]
-    """Seconds of each stage inside the tiles, added over workers."""
-    reads: ReadCounts
-    """What was read for all tiles."""
+    written: MapFiles
+    """Its files, areas and accuracy."""
     inputs: tuple[SensorInput, ...]
     """What each sensor gave."""
-    failed: tuple[FailedItem, ...]
-    """Scenes that could not be read in some tile."""
-    complete: bool
-    """Whether every scene of the season could be used."""
+    tiles: TileRun
+    """Its tiles: made, kept from an earlier run, not made."""
+    seconds: dict[str, float]
+    """Wall seconds of each stage."""
     attribution: str
     """Notice that users of the map must keep."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Layer -> file."""
+        return self.written.files
+
+    @property
+    def products(self) -> tuple[Path, ...]:
+        """Styles, tables of areas and the STAC item of the map."""
+        return self.written.products
+
+    @property
+    def areas(self) -> dict[str, float]:
+        """Crop -> hectares."""
+        return self.written.hectares
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Against the fields given, or None."""
+        return self.written.accuracy
+
+    @property
+    def reads(self) -> ReadCounts:
+        """What was read for all tiles of this run."""
+        return sum((report.reads for report in self.tiles.reports), ReadCounts())
+
+    @property
+    def worker_seconds(self) -> dict[str, float]:
+        """Seconds of each stage inside the tiles of this run, added over workers."""
+        reports = self.tiles.reports
+        stages = {stage: 0.0 for report in reports for stage in report.seconds}
+        return {stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in stages}
+
+    @property
+    def failed(self) -> tuple[FailedItem, ...]:
+        """Scenes that could not be read in some tile."""
+        return tuple({one.item: one for report in self.tiles.reports for one in report.failed}.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scene of the season could be used, and every tile made."""
+        whole = all(one.found.complete for one in self.inputs)
+        return whole and not self.failed and not self.tiles.quarantined
 
     @property
     def n_scenes(self) -> int:
@@ -54,7 +87,7 @@ class CropMap:
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
         lines += ["", *(line for one in self.inputs for line in one.lines()), *failed_lines(self.failed)]
-        lines += [f"read: {self.reads.line()}"]
+        lines += [*self.tiles.lines(), f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]
         lines += [

@@ -20,7 +20,7 @@ from pipelines.sample_labels import read_labels
 from pipelines.samples_config import SamplesRequest
 from pipelines.search import find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
-from pipelines.tiling import cut_tiles
+from pipelines.tiling import choose_cut
 from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import Tile, output_geobox
 from toolkit.area.season import Season
@@ -112,7 +112,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     )
     labelled = [
         (tile, read.labels.isel(y=tile.y, x=tile.x))
-        for tile in cut_tiles(found.items, geobox, recipe, config)
+        for tile in choose_cut(found.items, geobox, recipe, config).tiles(geobox)
         if read.labels.crop[tile.y, tile.x].any()
     ]
     parts: list[Samples] = []

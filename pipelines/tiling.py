@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pystac
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import ScenesRequest
-from toolkit.area.grid import Tile, tiles
+from toolkit.area.grid import Lattice, Tile, tiles
 from toolkit.cluster import cores, memory_bytes
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.scenes.tile import block_lattice
@@ -19,10 +22,24 @@ REMOTE_SIZE = 512
 """Edge of a tile where the workers' memory is not known."""
 
 
-def cut_tiles(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileCut:
+    """How a grid is cut into tiles: chosen once for a run, whatever machine goes on with it."""
+
+    size: int
+    """Largest edge of a tile, pixels."""
+    lattice: Lattice | None
+    """Blocks of the files, at whose edges tiles are cut."""
+
+    def tiles(self, geobox: GeoBox) -> Iterator[Tile]:
+        """Yield the tiles of a grid."""
+        return tiles(geobox, size=self.size, lattice=self.lattice)
+
+
+def choose_cut(
     items: pystac.ItemCollection, geobox: GeoBox, recipe: FeatureRecipe, config: ScenesRequest
-) -> tuple[Tile, ...]:
-    """Return the tiles of a run, cut at the edges of the blocks of its files.
+) -> TileCut:
+    """Return how a grid is cut: at the edges of the blocks of the files, as large as memory allows.
 
     EMIT has no blocks on the grid: its tiles are cut by size alone.
 
@@ -31,7 +48,7 @@ def cut_tiles(
     """
     size = config.tile_size or _fitting_size(len(items), recipe, config)
     lattice = None if recipe.sensor == "emit" else block_lattice(items, geobox, recipe.bands)
-    return tuple(tiles(geobox, size=size, lattice=lattice))
+    return TileCut(size=size, lattice=lattice)
 
 
 def _fitting_size(n_scenes: int, recipe: FeatureRecipe, config: ScenesRequest) -> int:

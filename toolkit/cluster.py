@@ -1,28 +1,41 @@
-"""Dask: a client given by the user, or workers of our own on this machine."""
+"""Dask: a client or cluster given by the user, or workers of our own on this machine."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 
+import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed.deploy.cluster import Cluster
 from distributed.system import MEMORY_LIMIT
 
 from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.catalog.redaction import redact_logs
-from toolkit.errors import RemoteError
+from toolkit.errors import RemoteError, WorkerError
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 """Every worker computes on one core; Dask owns the cores."""
 CONNECT_TIMEOUT_S = 10
+WORKERS_TIMEOUT_S = 600
+"""How long a cluster may take to give its first worker: batch systems let jobs wait."""
 NOISY_LOGGERS = ("distributed", "odc.loader", "rasterio")
 """Libraries that print what we report ourselves: each failure ends as one sentence of ours."""
+SAME_EVERYWHERE = ("cropglobe", "torch", "numpy", "numba", "xarray", "rasterio", "odc-stac")
+"""Packages that workers must have in the versions of the process that starts a run."""
+NAMED = 5
+"""Workers named in a message."""
+
+Connectable = Client | Cluster | str | None
+"""What a run may be given to work with."""
 
 
 def memory_bytes() -> int:
@@ -31,35 +44,114 @@ def memory_bytes() -> int:
 
 
 @contextmanager
-def connect(client: Client | str | None = None, *, workers: int | None = None) -> Iterator[Client]:
+def connect(client: Connectable = None, *, workers: int | None = None) -> Iterator[Client]:
     """Give a Dask client, and close it afterwards if it is ours.
 
     Args:
-        client: a client (used as it is), a scheduler's address such as ``tcp://host:8786``, or None for
-            ``DASK_SCHEDULER_ADDRESS`` or else local processes.
+        client: a client or cluster (used as it is; clusters of dask-jobqueue, dask-gateway and Coiled too), a
+            scheduler's address such as ``tcp://host:8786``, or None for ``DASK_SCHEDULER_ADDRESS`` or else
+            local processes.
         workers: number of local processes, one thread each; default one per core.
 
     Raises:
-        RemoteError: the scheduler does not answer.
+        RemoteError: the scheduler does not answer, or has no worker.
+        WorkerError: workers lack packages, or have them in other versions than this process.
     """
     if isinstance(client, Client):
+        check_workers(client)
         yield client
         return
     address = client or os.environ.get("DASK_SCHEDULER_ADDRESS")
     if address:
-        try:
-            connected = Client(address, timeout=CONNECT_TIMEOUT_S)
-        except (OSError, TimeoutError, ValueError) as error:
-            msg = f"No Dask scheduler answers at {address!r} ({error}). Start it, or leave the address out."
-            raise RemoteError(msg) from error
-        with connected:
+        with _connected(address) as connected:
+            check_workers(connected)
+            connected.register_plugin(Settings())
             yield connected
         return
     if not logging.getLogger().isEnabledFor(logging.INFO):  # nobody asked to hear more
         _quieten()
     with _local(workers or cores()) as cluster, Client(cluster) as ours:
         ours.run(_quieten)
-        yield ours
+        try:
+            yield ours
+        except BaseException:
+            # Asked to close, a worker first ends its tile. What it writes is whole or absent: it may die.
+            _kill(cluster)
+            raise
+
+
+def check_workers(client: Client) -> None:
+    """Wait for the first worker, and check that all have the packages of this process.
+
+    Args:
+        client: of a cluster that is not ours.
+
+    Raises:
+        RemoteError: there is no worker.
+        WorkerError: packages are missing there, or are others than here.
+    """
+
+    def found(names: tuple[str, ...]) -> dict[str, str]:
+        """Run on a worker; defined in here so that it travels whole, and needs none of our packages there."""
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as version_there
+
+        versions = {}
+        for name in names:
+            try:
+                versions[name] = version_there(name)
+            except PackageNotFoundError:
+                versions[name] = "missing"
+        return versions
+
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_S)
+    except TimeoutError as error:
+        msg = (
+            f"The Dask scheduler got no worker in {WORKERS_TIMEOUT_S} s. "
+            "Start some, or leave the address out."
+        )
+        raise RemoteError(msg) from error
+    here = {name: version(name) for name in SAME_EVERYWHERE}
+    there = client.run(found, SAME_EVERYWHERE)
+    wrong = [
+        f"{worker}: {name} {versions[name]}"
+        for worker, versions in there.items()
+        for name in SAME_EVERYWHERE
+        if versions[name] != here[name]
+    ]
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        names = sorted({text.split()[1] for text in wrong})
+        msg = (
+            f"Workers differ from this process ({'; '.join(wrong[:NAMED])}{more}); here "
+            f"{', '.join(f'{name} {here[name]}' for name in names)}. Install the same environment there."
+        )
+        raise WorkerError(msg)
+
+
+class Settings(WorkerPlugin):
+    """What a worker that is not ours is told once: GDAL's settings, one thread for each task."""
+
+    name = "cropglobe-settings"
+
+    def setup(self, worker: Worker) -> None:
+        """Set them; what the worker's owner set stays."""
+        del worker
+        for name, value in {**GDAL_ENVIRONMENT, **ONE_THREAD}.items():
+            os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _connected(address: Cluster | str) -> Iterator[Client]:
+    """Give a client of a scheduler, and close it afterwards."""
+    try:
+        connected = Client(address, timeout=CONNECT_TIMEOUT_S)
+    except (OSError, TimeoutError, ValueError) as error:
+        msg = f"No Dask scheduler answers at {address!r} ({error}). Start it, or leave the address out."
+        raise RemoteError(msg) from error
+    with connected:
+        yield connected
 
 
 def _quieten() -> None:
@@ -70,18 +162,36 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", "Dataset has no geotransform")  # of rasterio's own memory datasets
 
 
-def _local(workers: int) -> LocalCluster:
-    """Processes that listen on loopback only; without an address the dashboard would listen everywhere."""
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        env={**GDAL_ENVIRONMENT, **ONE_THREAD},
-        silence_logs=logging.ERROR,
-        memory_limit="auto",
-    )
+@contextmanager
+def _local(workers: int) -> Iterator[LocalCluster]:
+    """Processes that listen on loopback only; without an address the dashboard would listen everywhere.
+
+    A task whose worker died is given back at once, not tried three times more among others that it may kill:
+    :func:`toolkit.maps.tiles.run_tiles` tries it again alone.
+    """
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            env={**GDAL_ENVIRONMENT, **ONE_THREAD},
+            silence_logs=logging.ERROR,
+            memory_limit="auto",
+        ) as cluster,
+    ):
+        yield cluster
+
+
+def _kill(cluster: LocalCluster) -> None:
+    """End the processes of a local cluster at once."""
+    for nanny in cluster.workers.values():
+        process = getattr(nanny, "pid", None)
+        if process:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 def cores() -> int:

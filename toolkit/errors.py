@@ -100,6 +100,16 @@ class StorageError(CropglobeError):
     exit_code = 7
 
 
+class FolderInUseError(StorageError):
+    """Another run writes to the output folder."""
+
+    exit_code = 9
+
+
+class ChangedRequestError(InputError):
+    """The output folder holds a map of another request."""
+
+
 class WorkerError(CropglobeError):
     """Worker processes died, although the request was fine."""
 
@@ -146,6 +156,18 @@ class ProductVersionWarning(CropglobeWarning):
 
 class SensorMissingWarning(CropglobeWarning):
     """One of the sensors asked for has no scene, and the map is made without it."""
+
+
+class LedgerDamagedWarning(CropglobeWarning):
+    """The ledger of an output folder was damaged, and has been made anew from the tiles."""
+
+
+class TileDamagedWarning(CropglobeWarning):
+    """The file of a finished tile is gone or changed, and the tile is made again."""
+
+
+class TileQuarantinedWarning(CropglobeWarning):
+    """Workers died on a tile twice, and the map is made without it."""
 
 
 class SeasonOnlyWarning(CropglobeWarning):

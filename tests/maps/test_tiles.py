@@ -1,5 +1,6 @@
 """Tiles: every one made once, joined to the whole, failures reported."""
 
+import hashlib
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,8 @@ from toolkit.area.grid import tiles
 from toolkit.errors import InputError
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.layers import LAYERS
-from toolkit.maps.tiles import Stopwatch, TileReport, join_tiles, publish, run_tiles, write_tile
+from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
+from toolkit.maps.tiles import Stopwatch, TileReport, join_tiles, publish, run_tiles
 
 GRID = GeoBox.from_bbox(BoundingBox(600000, 5600000, 601000, 5600700, crs="EPSG:32631"), resolution=10)
 
@@ -44,15 +46,19 @@ def pixels(tile):
 
 def make(tile, folder):
     values = pixels(tile)
-    write_tile(xr.Dataset({layer.name: (("y", "x"), values) for layer in LAYERS}), folder, tile)
-    return TileReport(name=tile.name, seconds={}, mapped=values.size)
+    content = encode_tile(xr.Dataset({layer.name: (("y", "x"), values) for layer in LAYERS}), tile)
+    made = TileFile(name=tile.name, content_key="0" * 20, sha256=hashlib.sha256(content).hexdigest())
+    store_tile(content, made, folder)
+    return TileReport(name=tile.name, seconds={}, mapped=values.size, made=made)
 
 
 def test_joined_tiles_hold_every_pixel_in_its_place(client, tmp_path):
     order = tuple(tiles(GRID, size=32))
     reports = list(run_tiles(order, partial(make, folder=tmp_path), client=client))
     assert sorted(report.name for report in reports) == sorted(tile.name for tile in order)
-    files = join_tiles(order, tmp_path, GRID, tmp_path, legend=CROPGLOBE, tags={})
+    files_of = {report.name: report.made.path(tmp_path) for report in reports}
+    made = [(tile, files_of[tile.name]) for tile in order]
+    files = join_tiles(made, GRID, tmp_path, legend=CROPGLOBE, tags={})
     rows, columns = np.indices(GRID.shape.yx)
     with rasterio.open(files["observations"]) as file:
         np.testing.assert_array_equal(file.read(1), (rows * 1000 + columns) % 251)

@@ -116,7 +116,7 @@ def test_demo_leaves_the_named_files_and_nothing_else(result):
         [f"{layer}.tif" for layer in layers]
         + tables
         + products
-        + ["items.json", "offset_checks.json", "run.json", "run.yaml"]
+        + [".cropglobe", "items.json", "offset_checks.json", "run.json", "run.yaml"]
     )
 
 
@@ -226,10 +226,11 @@ def test_two_runs_on_one_cluster_do_not_mix_their_scenes(small_sample, tmp_path)
     )
     with LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
         everything = crop_map.run(request, client, progress=False)
-        clearer = crop_map.run(request.model_copy(update={"max_cloud_cover": 30.0}), client, progress=False)
+        changed = {"max_cloud_cover": 30.0, "allow_change": True}
+        clearer = crop_map.run(request.model_copy(update=changed), client, progress=False)
     assert clearer.n_scenes < everything.n_scenes
     with rasterio.open(clearer.files["observations"]) as file:
         assert file.read(1).max() <= clearer.n_scenes
     record = json.loads((tmp_path / "result" / "run.json").read_text())["sensors"]["sentinel-2"]
     assert len(record["items"]) == clearer.n_scenes
-    assert not list((tmp_path / "result").glob(".work*"))
+    assert not list((tmp_path / "result").rglob(".work*"))

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import xarray as xr
 from distributed import Client, Future, KilledWorker, as_completed
+from distributed.comm.core import CommClosedError
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from toolkit.area.grid import Tile
-from toolkit.errors import CropglobeError, StorageError, WorkerError
+from toolkit.errors import CropglobeError, RemoteError, StorageError, WorkerError
 from toolkit.legend import Legend
 from toolkit.maps.geotiff import write_layer
 from toolkit.maps.layers import LAYERS, Layer
+from toolkit.maps.tile_files import TileFile, read_tile_layer
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem
-from toolkit.storage import replacing
 
 TASKS_PER_WORKER = 4
 """Tiles handed to the cluster ahead of need; the rest wait here, so that the graph stays small."""
+SCHEDULER_LOST = (CancelledError, CommClosedError, TimeoutError)
+"""What a client raises when its scheduler is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +46,31 @@ class TileReport:
     """Wall seconds of each stage."""
     mapped: int
     """Pixels that got a class."""
+    made: TileFile
+    """Its file, as it lies on the disk or as ``content`` becomes one."""
+    content: bytes | None = None
+    """Bytes of the file where workers give tiles back instead of storing them."""
     reads: ReadCounts = field(default_factory=ReadCounts)
     """What was read."""
     failed: tuple[FailedItem, ...] = ()
     """Scenes that could not be read and were left out."""
+
+
+def kept_report(mapped: int, failed: Sequence[FailedItem]) -> str:
+    """Return what is kept of a worker's report with the tile, as JSON; not how long it took."""
+    return json.dumps({"mapped": mapped, "failed": [asdict(one) for one in failed]}, sort_keys=True)
+
+
+def read_report(made: TileFile, text: str) -> TileReport:
+    """Return the report of a tile that was made earlier: nothing was read for it now.
+
+    Args:
+        made: its file.
+        text: what :func:`kept_report` gave; what is missing counts as nothing.
+    """
+    kept = json.loads(text)
+    failed = tuple(FailedItem(**one) for one in kept.get("failed", ()))
+    return TileReport(name=made.name, seconds={}, mapped=kept.get("mapped", 0), made=made, failed=failed)
 
 
 class Stopwatch:
@@ -63,47 +90,80 @@ class Stopwatch:
 
 Place = TypeVar("Place")
 Report = TypeVar("Report")
+MadeTile = tuple[Tile, Path | xr.Dataset]
+"""A tile and its file, or its layers where it could not be made."""
 
 
-def run_tiles(tiles: Iterable[Place], work: Callable[[Place], Report], *, client: Client) -> Iterator[Report]:
+def run_tiles(
+    tiles: Iterable[Place],
+    work: Callable[[Place], Report],
+    *,
+    client: Client,
+    instead: Callable[[Place], Report] | None = None,
+) -> Iterator[Report]:
     """Work on tiles on a cluster and yield what each gives, as they finish.
+
+    A tile on which a worker died is tried once more after all others, alone, so that no tile is blamed for
+    what its neighbour on the same worker did.
 
     Args:
         tiles: tiles, or what stands for them.
         work: works on one tile; sent to the workers, so it must be picklable.
         client: Dask client.
+        instead: gives the report of a tile on which workers died twice; by default that is an error.
 
     Raises:
+        WorkerError: workers died on a tile twice.
+        RemoteError: the scheduler was lost.
         Exception: what ``work`` raised for the first tile that failed; tiles not yet started are cancelled.
     """
-    waiting = iter(tiles)
+    suspects: list[Place] = []
+    yield from _in_window(iter(tiles), work, client, suspects)
+    for place in suspects:
+        again: list[Place] = []
+        yield from _in_window(iter([place]), work, client, again)
+        if again and instead is None:
+            msg = (
+                "The workers died on one tile twice, most often for lack of memory. Use smaller tiles "
+                "(--tile-size) or fewer workers (--workers)."
+            )
+            raise WorkerError(msg)
+        if again and instead is not None:
+            yield instead(place)
+
+
+def _in_window(
+    waiting: Iterator[Place], work: Callable[[Place], Report], client: Client, deaths: list[Place]
+) -> Iterator[Report]:
+    """Work on tiles, a few per worker in the cluster's hands; note those on which workers died."""
     window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    started = [
-        client.submit(_attempt, work, tile, pure=False)
-        for _, tile in zip(range(window), waiting, strict=False)
-    ]
-    finished = as_completed(started)
+    started: dict[Future[Report], Place] = {}
+    finished = as_completed()
+
+    def start(place: Place) -> None:
+        future = client.submit(_attempt, work, place, pure=False)
+        started[future] = place
+        finished.add(future)
+
+    for place in islice(waiting, window):
+        start(place)
     try:
         for future in finished:
-            yield _result(future)
-            started.remove(future)
-            if (tile := next(waiting, None)) is not None:
-                following = client.submit(_attempt, work, tile, pure=False)
-                started.append(following)
-                finished.add(following)
+            place = started.pop(future)
+            try:
+                report = future.result()
+            except KilledWorker:
+                deaths.append(place)
+            except SCHEDULER_LOST as error:
+                msg = f"The Dask scheduler was lost ({error}). Start it and run again: done tiles stay."
+                raise RemoteError(msg) from error
+            else:
+                yield report
+            if (following := next(waiting, None)) is not None:
+                start(following)
     finally:
-        client.cancel(started, force=True)
-
-
-def _result(future: Future[Report]) -> Report:
-    try:
-        return future.result()
-    except KilledWorker as error:
-        msg = (
-            f"The workers died on one tile again and again, most often for lack of memory ({error}). "
-            "Use smaller tiles (--tile-size) or fewer workers (--workers)."
-        )
-        raise WorkerError(msg) from error
+        with suppress(*SCHEDULER_LOST):
+            client.cancel(list(started), force=True)
 
 
 def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
@@ -115,44 +175,8 @@ def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
     raise failure
 
 
-def tile_path(folder: Path, name: str) -> Path:
-    """Return where a tile is kept."""
-    return folder / f"{name}.tif"
-
-
-def write_tile(labels: xr.Dataset, folder: Path, tile: Tile, layers: Sequence[Layer] = LAYERS) -> Path:
-    """Store the layers of a tile as one GeoTIFF.
-
-    Args:
-        labels: uint8 ``(y, x)``, a variable for each layer.
-        folder: existing folder.
-        tile: place and name.
-        layers: layers of the map.
-    """
-    stack = np.stack([labels[layer.name].to_numpy() for layer in layers]).astype(np.uint8)
-    path = tile_path(folder, tile.name)
-    with (
-        replacing(path) as temporary,
-        rasterio.open(
-            temporary,
-            "w",
-            driver="GTiff",
-            dtype="uint8",
-            count=len(stack),
-            height=stack.shape[1],
-            width=stack.shape[2],
-            crs=str(tile.geobox.crs),
-            transform=tile.geobox.affine,
-            compress="deflate",
-        ) as file,
-    ):
-        file.write(stack)
-    return path
-
-
 def join_tiles(
-    tiles: Iterable[Tile],
-    folder: Path,
+    tiles: Sequence[MadeTile],
     geobox: GeoBox,
     out: Path,
     *,
@@ -163,8 +187,7 @@ def join_tiles(
     """Join stored tiles to the layers of the map, one tile in memory at a time.
 
     Args:
-        tiles: tiles of the map.
-        folder: where they are stored.
+        tiles: tiles of the map, each with its file or layers.
         geobox: grid of the map.
         out: existing output folder.
         legend: classes of the map.
@@ -177,17 +200,20 @@ def join_tiles(
     Raises:
         StorageError: a file cannot be written.
     """
-    order = tuple(tiles)
     return {
-        layer.name: write_layer(_blocks(order, folder, band), geobox, layer, out / layer.file, legend, tags)
+        layer.name: write_layer(_blocks(tiles, layers, band), geobox, layer, out / layer.file, legend, tags)
         for band, layer in enumerate(layers, start=1)
     }
 
 
-def _blocks(tiles: Iterable[Tile], folder: Path, band: int) -> Iterator[tuple[Window, npt.NDArray[np.uint8]]]:
-    for tile in tiles:
-        with rasterio.open(tile_path(folder, tile.name)) as file:
-            values: npt.NDArray[np.uint8] = file.read(band)
+def _blocks(
+    tiles: Iterable[MadeTile], layers: Sequence[Layer], band: int
+) -> Iterator[tuple[Window, npt.NDArray[np.uint8]]]:
+    for tile, made in tiles:
+        if isinstance(made, Path):
+            values = read_tile_layer(made, band)
+        else:
+            values = made[layers[band - 1].name].to_numpy()
         height, width = values.shape
         yield Window(tile.x.start, tile.y.start, width, height), values
 

@@ -1,0 +1,118 @@
+"""What a run goes on from: its request and its settled scenes, frozen in its folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from pipelines.folder import digest, write_json
+from pipelines.map_inputs import SensorInput, collect, season_of
+from pipelines.map_setup import MapSetup
+from pipelines.progress import Progress
+from pipelines.radiometry import OffsetRecord
+from pipelines.run_folder import RunFolder, read_json
+from pipelines.search import FoundScenes
+from toolkit.catalog.saved_items import read_items
+
+FREE = frozenset(
+    {
+        *("out", "workers", "scheduler", "memory", "results", "fields", "zones", "on_error", "max_failed"),
+        *("allow_simulated_model", "allow_change", "refresh", "allow_hosts"),
+    }
+)
+"""Keys of a request that no pixel depends on: a run may go on with others."""
+BY_CONTENT = ("aoi", "model", "emit_model", "items", "emit_items")
+"""Keys whose files count by what they hold, not by where they lie."""
+
+
+def asked_for(setup: MapSetup) -> dict[str, Any]:
+    """Return what the pixels of a map depend on, as plain values to compare with an earlier request."""
+    values = setup.config.absolute()
+    plain = {key: value for key, value in values.items() if key not in FREE and key not in BY_CONTENT}
+    saved = {key: digest(Path(values[key])) for key in ("items", "emit_items") if values.get(key)}
+    return {
+        **plain,
+        **saved,
+        "aoi": hashlib.sha256(shapely.to_wkb(setup.aoi.geometry)).hexdigest(),
+        **{f"model of {sensor}": model.content_hash for sensor, model in setup.models.items()},
+    }
+
+
+def frozen_inputs(setup: MapSetup, folder: RunFolder, *, tell: Progress) -> tuple[SensorInput, ...]:
+    """Return the scenes of a run as its folder holds them; else search, settle and freeze them there.
+
+    The request is remembered last: what it stands for is complete.
+
+    Args:
+        setup: what is asked for.
+        folder: folder of the run.
+        tell: tells how far the run is.
+
+    Raises:
+        ChangedRequestError: the folder holds a map of another request, and none may replace it.
+        CropglobeError: see :func:`pipelines.map_inputs.collect`.
+    """
+    config = setup.config
+    asked = asked_for(setup)
+    if folder.remembers(asked, allow_change=config.allow_change) and not config.refresh:
+        thawed = _thaw(setup, folder)
+        if thawed is not None:
+            tell.stage(f"going on in {str(folder.out)!r}")
+            return thawed
+    folder.request.unlink(missing_ok=True)
+    inputs = collect(config, setup.models, setup.geobox, setup.aoi, folder=folder.state, tell=tell)
+    write_json({one.sensor: _settled(one) for one in inputs}, folder.inputs)
+    folder.remember(asked)
+    return inputs
+
+
+def _settled(one: SensorInput) -> dict[str, Any]:
+    """Return what is frozen of a sensor, as plain values."""
+    offsets = None
+    if one.offsets is not None:
+        offsets = {**asdict(one.offsets), "path": one.offsets.path and one.offsets.path.name}
+    return {
+        "items": one.found.path.name,
+        "sha256": {path.name: digest(path) for path in one.files.values()},
+        "offsets": offsets,
+        "without_mask": one.without_mask,
+    }
+
+
+def _thaw(setup: MapSetup, folder: RunFolder) -> tuple[SensorInput, ...] | None:
+    """Return what is frozen; None if it is not there or not as it was written."""
+    config, models, aoi = setup.config, setup.models, setup.aoi
+    frozen = read_json(folder.inputs)
+    if frozen is None or not set(frozen) <= set(models):
+        return None
+    inputs = []
+    for sensor, one in frozen.items():
+        if any(not _is(folder.state / name, sha256) for name, sha256 in one["sha256"].items()):
+            return None
+        own, path = config.of_sensor(sensor), folder.state / one["items"]
+        season = season_of(models[sensor], config, aoi)
+        items = read_items(path, allow_hosts=own.named_hosts)
+        offsets = one["offsets"]
+        if offsets is not None:
+            saved = offsets["path"] and folder.state / offsets["path"]
+            offsets = OffsetRecord(**{**offsets, "path": saved})
+        inputs.append(
+            SensorInput(
+                model=Path(own.model or "").resolve(),
+                checkpoint=models[sensor],
+                season=season,
+                found=FoundScenes(items=items, path=path, season=season),
+                offsets=offsets,
+                without_mask=one["without_mask"],
+            )
+        )
+    return tuple(inputs)
+
+
+def _is(path: Path, sha256: str) -> bool:
+    """Return whether a file is there and as it was written."""
+    return path.is_file() and digest(path) == sha256

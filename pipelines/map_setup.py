@@ -1,0 +1,62 @@
+"""What a map is asked for, read and checked: a wrong file must not cost a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import geopandas as gpd
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from pipelines.config import MapRequest
+from pipelines.map_inputs import read_models
+from toolkit.area.aoi import AOI, read_aoi, read_polygons
+from toolkit.area.grid import output_geobox
+from toolkit.learn.checkpoint import Checkpoint
+from toolkit.learn.labels import rasterize_fields
+from toolkit.legend import Legend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSetup:
+    """A request and the files it names."""
+
+    config: MapRequest
+    """The request."""
+    aoi: AOI
+    """Area of interest."""
+    models: Mapping[str, Checkpoint]
+    """Sensor -> model."""
+    geobox: GeoBox
+    """Grid of the map."""
+    truth: xr.Dataset | None
+    """True fields on the grid, if they are given."""
+    zones: gpd.GeoDataFrame | None
+    """Polygons to tell areas in, if they are given."""
+
+    @property
+    def legend(self) -> Legend:
+        """Classes of the map."""
+        return next(iter(self.models.values())).legend
+
+
+def set_up(config: MapRequest) -> MapSetup:
+    """Read and check what a request names.
+
+    Raises:
+        CropglobeError: a file is missing or cannot serve; see :mod:`toolkit.errors`.
+    """
+    aoi = read_aoi(config.aoi)
+    models = read_models(config)
+    geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
+    legend = next(iter(models.values())).legend
+    fields = config.fields
+    return MapSetup(
+        config=config,
+        aoi=aoi,
+        models=models,
+        geobox=geobox,
+        truth=None if fields is None else rasterize_fields(fields, geobox, legend=legend),
+        zones=None if config.zones is None else read_polygons(config.zones),
+    )

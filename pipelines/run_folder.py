@@ -1,0 +1,117 @@
+"""The folder of a run: one run at a time, its request remembered, its tiles kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.folder import prepare, write_json
+from toolkit.errors import ChangedRequestError, StorageError
+from toolkit.maps.lock import locked
+from toolkit.storage import make_folder
+
+STATE = ".cropglobe"
+"""Folder inside the output folder: what a later run goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run keeps what it goes on from after an interruption."""
+
+    out: Path
+    """Output folder."""
+
+    @property
+    def state(self) -> Path:
+        """Frozen items and choices, the ledger, the tiles."""
+        return self.out.resolve() / STATE
+
+    @property
+    def tiles(self) -> Path:
+        """Finished tiles."""
+        return self.state / "tiles"
+
+    @property
+    def ledger(self) -> Path:
+        """Which tiles are finished."""
+        return self.state / "ledger.sqlite"
+
+    @property
+    def choices(self) -> Path:
+        """What was chosen for this machine: size of tiles, engine."""
+        return self.state / "choices.json"
+
+    @property
+    def inputs(self) -> Path:
+        """What was settled of the scenes."""
+        return self.state / "inputs.json"
+
+    @property
+    def request(self) -> Path:
+        """What was asked for."""
+        return self.state / "request.json"
+
+    def remember(self, asked: Mapping[str, Any]) -> None:
+        """Write what was asked for, after all that belongs to it is written."""
+        write_json(dict(asked), self.request)
+
+    def remembers(self, asked: Mapping[str, Any], *, allow_change: bool) -> bool:
+        """Return whether the folder holds a run of this request that can be gone on with.
+
+        Args:
+            asked: plain values: what the result depends on.
+            allow_change: start anew from another request, instead of refusing.
+
+        Raises:
+            ChangedRequestError: it holds one of another request; names what differs.
+        """
+        earlier = read_json(self.request)
+        if earlier is None:
+            return False
+        wanted = json.loads(json.dumps(dict(asked), default=str))
+        changed = [key for key in {**earlier, **wanted} if earlier.get(key) != wanted.get(key)]
+        if changed and not allow_change:
+            told = "; ".join(f"{key}: {earlier.get(key)!r} then, {wanted.get(key)!r} now" for key in changed)
+            msg = (
+                f"{str(self.out)!r} holds a map of another request ({told}). Give another --out, or "
+                "--allow-change to make it anew there: tiles that stay the same are kept."
+            )
+            raise ChangedRequestError(msg)
+        return not changed
+
+
+@contextmanager
+def run_folder(out: Path) -> Iterator[RunFolder]:
+    """Make an output folder, and hold its lock: one run writes to it at a time.
+
+    Args:
+        out: output folder.
+
+    Raises:
+        FolderInUseError: another run writes to it.
+        StorageError: it cannot be written.
+    """
+    folder = RunFolder(prepare(out))
+    make_folder(folder.tiles)
+    with locked(folder.state / "lock"):
+        yield folder
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return what :func:`pipelines.folder.write_json` wrote, None if it is not there or damaged.
+
+    Raises:
+        StorageError: the file is there and may not be read.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    except OSError as error:
+        msg = f"{str(path)!r} cannot be read ({error.strerror}). Check permissions."
+        raise StorageError(msg) from error
+    return values if isinstance(values, dict) else None

@@ -1,0 +1,192 @@
+"""The tiles of a map: what is done is kept, the rest made, each committed as it comes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import xarray as xr
+
+from pipelines.config import MapRequest
+from pipelines.content_keys import TileKeys
+from pipelines.interruption import Interruption
+from pipelines.map_tile import TileJob, TileTask, failed_tile, make_tile
+from pipelines.progress import Progress
+from pipelines.run_folder import RunFolder
+from toolkit.area.grid import Tile
+from toolkit.cluster import Connectable, connect, cores
+from toolkit.errors import TileDamagedWarning, TileQuarantinedWarning
+from toolkit.maps.ledger import Ledger, Row, open_ledger
+from toolkit.maps.tile_files import remove_unused, store_tile
+from toolkit.maps.tiles import TileReport, kept_report, read_report, run_tiles
+from toolkit.scenes.failures import Failures
+
+NAMED = 5
+"""Tiles named in a message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileRun:
+    """The tiles of a map, made."""
+
+    made: tuple[tuple[Tile, Path | xr.Dataset], ...]
+    """Each tile and its file; of one that could not be made, its layers."""
+    reports: tuple[TileReport, ...]
+    """Of all tiles; those kept from an earlier run read nothing."""
+    n_kept: int
+    """Tiles kept from an earlier run."""
+    quarantined: tuple[str, ...]
+    """Tiles on which workers died."""
+
+    def lines(self) -> list[str]:
+        """Lines for a terminal."""
+        lines = [f"tiles: {len(self.made)}, of these kept from an earlier run: {self.n_kept}"]
+        if self.quarantined:
+            lines += [f"not made, as workers died on them: {_names(self.quarantined)}"]
+        return lines
+
+
+def run_all_tiles(
+    order: Sequence[Tile],
+    job: TileJob,
+    keys: TileKeys,
+    folder: RunFolder,
+    config: MapRequest,
+    *,
+    client: Connectable,
+    tell: Progress,
+    interruption: Interruption,
+) -> TileRun:
+    """Make the tiles that are not done yet, and commit each as it comes.
+
+    A tile is done when its bytes are on the disk under their final name and its row is in the ledger. Tiles
+    with scenes that could not be read, and tiles on which workers died, are tried again.
+
+    Args:
+        order: tiles of the map.
+        job: what workers need.
+        keys: gives the content key of each tile.
+        folder: folder of the run.
+        config: the request.
+        client: as for :func:`toolkit.cluster.connect`.
+        tell: tells how far the run is.
+        interruption: keeps signals back while a tile is committed.
+
+    Raises:
+        CropglobeError: see :mod:`toolkit.errors`; tiles that are done stay.
+    """
+    with open_ledger(folder.ledger) as ledger:
+        tasks = [TileTask(tile, keys.key(tile)) for tile in order]
+        kept = _kept(tasks, ledger, folder.tiles)
+        remove_unused(folder.tiles, {report.made.path(folder.tiles).name for report in kept.values()})
+        todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].failed]
+        made = _make(todo, job, ledger, folder, config, client, tell, interruption) if todo else _Made()
+    reports = {**kept, **made.reports}
+    if made.quarantined:
+        msg = (
+            f"Workers died twice on {len(made.quarantined)} of {len(order)} tiles "
+            f"({_names(made.quarantined)}), most often for lack of memory: they have no class and the status "
+            "'failed'. Run again with smaller tiles (--tile-size) or fewer workers (--workers)."
+        )
+        warnings.warn(msg, TileQuarantinedWarning, stacklevel=3)
+    return TileRun(
+        made=tuple((tile, _file_or_layers(tile, reports, job, folder.tiles)) for tile in order),
+        reports=tuple(reports.values()),
+        n_kept=len(set(kept) - set(made.reports)),
+        quarantined=tuple(made.quarantined),
+    )
+
+
+@dataclass(slots=True)
+class _Made:
+    """What this run made."""
+
+    reports: dict[str, TileReport] = field(default_factory=dict)
+    quarantined: list[str] = field(default_factory=list)
+
+
+def _kept(tasks: Sequence[TileTask], ledger: Ledger, folder: Path) -> dict[str, TileReport]:
+    """Return the tiles that are done, their bytes unchanged, and made from what this run would make them."""
+    wanted = {task.tile.name: task.content_key for task in tasks}
+    kept, damaged = {}, []
+    for row in ledger.rows():
+        if wanted.get(row.name) != row.content_key:
+            continue
+        if row.file.intact(folder):
+            kept[row.name] = read_report(row.file, row.report)
+        else:
+            damaged.append(row.name)
+    if damaged:
+        msg = (
+            f"The files of {len(damaged)} finished tiles ({_names(damaged)}) in {str(folder)!r} are gone or "
+            "changed. They are made again."
+        )
+        warnings.warn(msg, TileDamagedWarning, stacklevel=4)
+        for name in damaged:
+            ledger.forget(name)
+    return kept
+
+
+def _make(  # tiles, job, ledger, folder, request, cluster, progress, signals: each its own thing
+    todo: Sequence[TileTask],
+    job: TileJob,
+    ledger: Ledger,
+    folder: RunFolder,
+    config: MapRequest,
+    client: Connectable,
+    tell: Progress,
+    interruption: Interruption,
+) -> _Made:
+    made, keys = _Made(), {task.tile.name: task.content_key for task in todo}
+    failures = Failures(
+        sum(one.items.most_failed for one in job.sensors), sum(one.n_items for one in job.sensors)
+    )
+    workers = min(config.workers or cores(), len(todo))
+    with connect(client or config.scheduler, workers=workers) as connected:
+        start = time.perf_counter()
+        for report in run_tiles(todo, partial(make_tile, job=job), client=connected, instead=_nothing):
+            if report is None:
+                continue
+            failures.add(report.failed)
+            with interruption.commit():
+                made.reports[report.name] = _commit(report, ledger, folder.tiles)
+            tell.count("tiles", len(made.reports), len(todo), since=start)
+    made.quarantined = [name for name in keys if name not in made.reports]
+    for name in made.quarantined:
+        ledger.quarantine(name, keys[name])
+    return made
+
+
+def _nothing(task: TileTask) -> None:
+    """Stand for the report of a tile on which workers died."""
+
+
+def _commit(report: TileReport, ledger: Ledger, folder: Path) -> TileReport:
+    """Write that a tile is done; where the worker gave it back, store it before."""
+    if report.content is not None:
+        store_tile(report.content, report.made, folder)
+    ledger.commit(
+        Row(
+            name=report.name,
+            content_key=report.made.content_key,
+            sha256=report.made.sha256,
+            report=kept_report(report.mapped, report.failed),
+        )
+    )
+    return replace(report, content=None)
+
+
+def _file_or_layers(
+    tile: Tile, reports: dict[str, TileReport], job: TileJob, folder: Path
+) -> Path | xr.Dataset:
+    if tile.name in reports:
+        return reports[tile.name].made.path(folder)
+    return failed_tile(tile, job.aoi, job.layers)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
