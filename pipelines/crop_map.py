@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
 from pipelines.folder import prepare, scratch, versions, write_json
+from pipelines.map_cropland import CROPLAND_FILE, MapCropland, cropland_file, settle_cropland
 from pipelines.map_inputs import SensorInput, collect, read_models
 from pipelines.map_tile import SensorJob, TileJob, make_tile
 from pipelines.products import PRODUCT_FILES, make_products
@@ -76,24 +77,30 @@ def run(
     geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
     truth = _truth(config, geobox, legend)
     zones = None if config.zones is None else read_polygons(config.zones)
+    given = cropland_file(config, aoi)
     with scratch(prepare(config.out)) as work:
         inputs = collect(config, models, geobox, aoi, folder=work, tell=tell)
+        cropland = settle_cropland(config, inputs, aoi, given, folder=work)
         watch.lap("search")
         job = TileJob(
-            sensors=tuple(_sensor_job(one, config) for one in inputs), aoi=aoi, folder=work.resolve()
+            sensors=tuple(_sensor_job(one, config) for one in inputs),
+            aoi=aoi,
+            folder=work.resolve(),
+            cropland=cropland.source,
         )
         order = _cut(inputs, geobox, config)
         reports = _make_tiles(order, job, config, client, tell)
         watch.lap("tiles")
-        staged = join_tiles(order, work, geobox, work, legend=legend, tags=_tags(inputs), layers=job.layers)
+        notice = _attribution(inputs, cropland)
+        tags = _tags(inputs, notice)
+        staged = join_tiles(order, work, geobox, work, legend=legend, tags=tags, layers=job.layers)
         accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, legend)
         areas = class_areas(staged["crop"], legend)
-        notice = _attribution(inputs)
         products = make_products(
             staged, areas, inputs, aoi, geobox, legend=legend, zones=zones, notice=notice
         )
         beside = {name: path for one in inputs for name, path in one.files.items()}
-        files = publish({**staged, **beside, **products}, config.out)
+        files = publish({**staged, **beside, **cropland.files, **products}, config.out)
         _remove_stale(config.out, files.values())
     watch.lap("join and check")
     if not any(report.mapped for report in reports):
@@ -112,6 +119,7 @@ def run(
         failed=failed,
         complete=all(one.found.complete for one in inputs) and not failed,
         attribution=notice,
+        cropland=cropland.of_tiles(report.cropland for report in reports),
     )
     config.write(config.out / "run.yaml")
     write_json(_record(result, legend, geobox), config.out / "run.json")
@@ -122,7 +130,7 @@ def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
     """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``."""
     names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
     made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
-    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE} - made:
+    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE, CROPLAND_FILE} - made:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -176,13 +184,14 @@ def _accuracy(crop_map: Path, truth: xr.Dataset, aoi: AOI, legend: Legend) -> Ac
     return assess(mapped, truth, legend=legend, within=inside(aoi, mapped.odc.geobox))
 
 
-def _attribution(inputs: tuple[SensorInput, ...]) -> str:
-    return "; ".join(dict.fromkeys(attribution(one.found.items) for one in inputs))
+def _attribution(inputs: tuple[SensorInput, ...], cropland: MapCropland) -> str:
+    scenes = dict.fromkeys(attribution(one.found.items) for one in inputs)
+    return "; ".join((*scenes, *cropland.notices))
 
 
-def _tags(inputs: tuple[SensorInput, ...]) -> dict[str, str]:
+def _tags(inputs: tuple[SensorInput, ...], notice: str) -> dict[str, str]:
     tags = {
-        "TIFFTAG_COPYRIGHT": _attribution(inputs),
+        "TIFFTAG_COPYRIGHT": notice,
         "TIFFTAG_SOFTWARE": f"cropglobe {versions()['cropglobe']}",
     }
     if any(one.checkpoint.simulated for one in inputs):
@@ -206,6 +215,7 @@ def _record(result: CropMap, legend: Legend, geobox: GeoBox) -> dict[str, Any]:
         "attribution": result.attribution,
         "simulated_scenes": all(one.simulated for one in result.inputs),
         "sensors": {one.sensor: one.record() for one in result.inputs},
+        "cropland": result.cropland.record(),
         "grid": {
             "crs": str(geobox.crs),
             "shape": list(geobox.shape.yx),

@@ -19,9 +19,10 @@ from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.learn.combine import combine_sensors
 from toolkit.learn.predict import class_probabilities, label
-from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside
+from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, without_cropland
 from toolkit.maps.tiles import Stopwatch, TileReport, write_tile
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.cropland import Cropland, read_cropland
 from toolkit.scenes.failures import FailedItem
 
 
@@ -51,6 +52,8 @@ class TileJob:
     """Area of interest."""
     folder: Path
     """Where tiles are stored."""
+    cropland: Cropland | None = None
+    """What tells cropland; None maps all of the area."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -62,15 +65,19 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
     """Make and store one tile: read, composite, predict (runs on a worker)."""
     watch = Stopwatch()
     within = inside(job.aoi, tile.geobox)
-    if not within.any():
-        write_tile(outside(within.shape, job.layers), job.folder, tile, job.layers)
-        return TileReport(name=tile.name, seconds=watch.seconds, mapped=0)
-    told = [_ask_sensor(tile, one, within, watch) for one in job.sensors]  # features live in there alone
+    mask = read_cropland(job.cropland if within.any() else None, tile.geobox)
+    wanted = within & mask.cropland
+    counts = mask.counts(within)
+    if not wanted.any():
+        write_tile(without_cropland(within, job.layers), job.folder, tile, job.layers)
+        return TileReport(name=tile.name, seconds=watch.seconds, mapped=0, reads=mask.reads, cropland=counts)
+    told = [_ask_sensor(tile, one, wanted, watch) for one in job.sensors]  # features live in there alone
     labels = assemble(
         label_of({one.sensor: one.probabilities for one in told}),
         observed_by_all([one.seen for one in told]),
         within,
         job.layers,
+        cropland=mask.cropland,
     )
     write_tile(labels, job.folder, tile, job.layers)
     watch.lap("write")
@@ -78,8 +85,9 @@ def make_tile(tile: Tile, job: TileJob) -> TileReport:
         name=tile.name,
         seconds=watch.seconds,
         mapped=int((labels.crop > 0).sum()),
-        reads=sum((one.reads for one in told), ReadCounts()),
+        reads=sum((one.reads for one in told), mask.reads),
         failed=tuple(item for one in told for item in one.failed),
+        cropland=counts,
     )
 
 
@@ -99,12 +107,12 @@ class Told:
     """Scenes left out."""
 
 
-def _ask_sensor(tile: Tile, one: SensorJob, within: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
+def _ask_sensor(tile: Tile, one: SensorJob, wanted: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
     """Read, composite and predict what one sensor sees of a tile."""
     checkpoint = _checkpoint(one.model, one.model_hash)
     recipe = replace(checkpoint.recipe, first_step=one.season.first_step)  # the season may have been moved
-    made = features_of_tile(tile, one.items, recipe, one.season)
-    made.features.to_numpy()[~within] = np.nan  # in place: features are the largest thing in memory
+    made = features_of_tile(tile, one.items, recipe, one.season, wanted=wanted)
+    made.features.to_numpy()[~wanted] = np.nan  # in place: features are the largest thing in memory
     watch.lap("read and composite")
     probabilities = class_probabilities(made.features, checkpoint)
     watch.lap("predict")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from pipelines.map_cropland import MapCropland
 from pipelines.map_inputs import SensorInput
 from toolkit.learn.accuracy import Accuracy
 from toolkit.scenes.counts import ReadCounts
@@ -40,6 +41,8 @@ class CropMap:
     """Whether every scene of the season could be used."""
     attribution: str
     """Notice that users of the map must keep."""
+    cropland: MapCropland
+    """What told cropland, and how much of the area is none."""
 
     @property
     def n_scenes(self) -> int:
@@ -54,6 +57,7 @@ class CropMap:
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
         lines += ["", *(line for one in self.inputs for line in one.lines()), *failed_lines(self.failed)]
+        lines += self.cropland.lines()
         lines += [f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]

@@ -23,6 +23,7 @@ from toolkit.legend import Legend
 from toolkit.maps.geotiff import write_layer
 from toolkit.maps.layers import LAYERS, Layer
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.cropland import CroplandCounts
 from toolkit.scenes.failures import FailedItem
 from toolkit.storage import replacing
 
@@ -44,6 +45,8 @@ class TileReport:
     """What was read."""
     failed: tuple[FailedItem, ...] = ()
     """Scenes that could not be read and were left out."""
+    cropland: CroplandCounts = field(default_factory=CroplandCounts)
+    """Pixels that are not cropland."""
 
 
 class Stopwatch:
