@@ -1,4 +1,4 @@
-"""Where there is cropland: a mask on the grid of a tile, from land cover, a raster or polygons.
+"""Where there is cropland: a mask on a grid, from land cover, a raster or polygons.
 
 What is not known counts as cropland, so that nothing is lost unseen: pixels outside all files, and those
 without data. They are counted.

@@ -1,4 +1,4 @@
-"""Where masks of cropland come from: a catalog with WorldCover, a file; frozen for a run and read again."""
+"""Where masks of cropland come from: WorldCover, a file; frozen for a run and read again."""
 
 from __future__ import annotations
 
