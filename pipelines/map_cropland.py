@@ -159,14 +159,20 @@ def _worldcover(config: MapRequest, inputs: tuple[SensorInput, ...], aoi: AOI) -
 
 
 def _catalogs(config: MapRequest, inputs: tuple[SensorInput, ...], *, explicit: bool) -> list[str]:
-    """Return the catalogs of the scenes; of saved items those of the table, where nothing else was asked."""
+    """Return the catalogs of the scenes.
+
+    Of saved items that are those of the table, and one that the user names if WorldCover is asked for: saved
+    items mean that nothing is searched, and an address in them is no word of the user.
+    """
     catalogs: dict[str, None] = {}
     for one in inputs:
-        saved = config.of_sensor(one.sensor).items is not None
+        own = config.of_sensor(one.sensor)
         names = {str(item.properties.get(CATALOG, CUSTOM)) for item in one.found.items}
-        known = sorted(names & PROFILES.keys())
-        if known:
-            catalogs.update(dict.fromkeys(known))
-        elif (address := one.found.items.extra_fields.get("catalog")) and (explicit or not saved):
+        catalogs.update(dict.fromkeys(sorted(names & PROFILES.keys())))
+        if own.items is not None:
+            address = own.catalog if explicit else None
+        else:
+            address = None if names & PROFILES.keys() else one.found.items.extra_fields.get("catalog")
+        if address:
             catalogs[str(address)] = None
     return list(catalogs)

@@ -13,13 +13,13 @@ import yaml
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from pipelines import crop_map
-from pipelines.config import MapRequest
+from pipelines import crop_map, search
+from pipelines.config import FindRequest, MapRequest
 from tests.conftest import GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import START, checkpoint, fails, geojson, request
 from tests.servers.ranges import serve
 from tests.servers.worldcover import PIXEL, add_worldcover, worldcover_tile, write_raster
-from toolkit.errors import NothingMappedWarning
+from toolkit.errors import InputError, NothingMappedWarning
 from toolkit.learn.checkpoint import write_checkpoint
 from toolkit.legend import Status
 from toolkit.scenes.cropland_sources import read_saved_cropland
@@ -39,6 +39,7 @@ def place(tmp_path_factory):
     corner = shapely.box(EXTENT.right - 8 * PIXEL, EXTENT.top - 8 * PIXEL, EXTENT.right, EXTENT.top)
     area = GEOBOX.geographic_extent.geom.difference(corner)
     geojson(folder / "aoi.geojson", shapely.geometry.mapping(area))
+    geojson(folder / "small.geojson", footprint(GEOBOX[:8, :8]))
     items = [
         make_scene(
             folder,
@@ -210,7 +211,7 @@ def test_polygons_tell_cropland_and_a_later_run_without_them_leaves_no_trace(
     assert (result.folder / "cropland.json").is_file()
     saved = yaml.safe_load((result.folder / "run.yaml").read_text())
     assert saved["cropland"] == str(fields)
-    map_of(place, tmp_path / "out", client, cropland="none")
+    map_of(place, tmp_path / "out", client, cropland="none", aoi=place / "small.geojson")
     assert not (result.folder / "cropland.json").exists()
 
 
@@ -230,3 +231,23 @@ def test_wrong_masks_are_told_before_any_work(place, tmp_path, capfd):
     fails(asked(cropland="worldcover"), capfd, code=4, saying=wanted)
     fails([*asked(), "--cropland-values", "40"], capfd, code=4, saying=wanted)
     assert not list((tmp_path / "result").iterdir())
+
+
+def test_saved_items_are_mapped_without_another_search(place, covered, unmasked, client, tmp_path):
+    with serve(place) as server:
+        url = f"{server.url}/{covered.name}"
+        asked = FindRequest.make(
+            {"aoi": place / "aoi.geojson", "catalog": url, "year": 2021, "out": tmp_path}
+        )
+        items = search.run(asked).path
+        before = len(server.log)
+        named = {"items": items, "allow_hosts": ("127.0.0.1",), "catalog": None}
+        named["aoi"] = place / "small.geojson"
+        result = map_of(place, tmp_path / "a", client, **named)
+        assert not [one.path for one in server.log[before:] if one.path.endswith(".json")]
+        assert record_of(result.folder)["source"] is None
+        with pytest.raises(InputError, match="not to be had in the scenes' catalog"):
+            map_of(place, tmp_path / "b", client, **named, cropland="worldcover")
+        named["catalog"] = url
+        result = map_of(place, tmp_path / "c", client, **named, cropland="worldcover")
+    assert record_of(result.folder)["source"] == "worldcover"
