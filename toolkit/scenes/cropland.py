@@ -19,9 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
 from rasterio.features import geometry_mask
-from rasterio.vrt import WarpedVRT
 
 from toolkit.area.aoi import read_polygons
 from toolkit.catalog.access import LOCAL, Access
@@ -30,11 +28,9 @@ from toolkit.errors import AssetError, InputError
 from toolkit.scenes.blocks import Mask, Pixels
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.granules import MARGIN_DEGREES, degrees
-from toolkit.scenes.opening import OpenFile, opened
+from toolkit.scenes.nearest import read_nearest
 
 Kind = Literal["worldcover", "raster", "polygons"]
-WARP_TOLERANCE = 1e-6
-"""Pixels of the file by which places may be off; GDAL's default is up to an eighth (0 is refused)."""
 LONGEST_EDGE = 0.05
 """Degrees; longer edges of polygons are cut before they are projected, as straight lines bend."""
 
@@ -200,44 +196,10 @@ def _touches(file: CroplandFile, area: tuple[float, float, float, float] | None)
 
 
 def _raster(file: CroplandFile, geobox: GeoBox, access: Access) -> tuple[Pixels, Mask, ReadCounts]:
-    """Return a file's values on a grid, where it has pixels, and what was read."""
     try:
-        return _raster_once(file, geobox, access)
-    except AssetError as error:
-        if error.reason != "damaged" or "://" not in file.href:
-            raise error.of(file.name, "cropland") from None
-    try:
-        return _raster_once(file, geobox, access)  # bytes may have been spoilt on their way
+        return read_nearest(file.href, geobox, access=access)
     except AssetError as error:
         raise error.of(file.name, "cropland") from None
-
-
-def _raster_once(file: CroplandFile, geobox: GeoBox, access: Access) -> tuple[Pixels, Mask, ReadCounts]:
-    with opened(file.href, access) as source:
-        values, there = _on_grid(source, geobox)
-        remote = source.remote
-        requests, received = (2, 0) if remote is None else (remote.requests, remote.received)
-        counts = ReadCounts(files=1, requests=requests, bytes=received, resampled=1)
-    return values, there, counts
-
-
-def _on_grid(source: OpenFile, geobox: GeoBox) -> tuple[Pixels, Mask]:
-    """Return the values of an open raster by nearest neighbour, and where the raster has pixels."""
-    height, width = geobox.shape.yx
-    with WarpedVRT(
-        source.pixels,
-        crs=str(geobox.crs),
-        transform=geobox.affine,
-        height=height,
-        width=width,
-        resampling=Resampling.nearest,
-        tolerance=WARP_TOLERANCE,
-        # Whether a value stands for no data is decided above; alpha tells just where the file ends.
-        src_nodata=None,
-        nodata=None,
-        add_alpha=True,
-    ) as warped:
-        return warped.read(1), warped.read(warped.count) > 0
 
 
 def _in_polygons(file: CroplandFile, geobox: GeoBox) -> Mask:
