@@ -48,8 +48,8 @@ from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, Failures
 
 NOTHING_MAPPED = (
-    "No pixel could be mapped: none was seen clear, or no pixel's centre lies in the area. See status.tif; "
-    "check the year, the area and that --items belong to it."
+    "No pixel could be mapped: none was seen clear, none is cropland, or no pixel's centre lies in the area. "
+    "See status.tif; check the year, the area, the mask of cropland, and that --items belong to the area."
 )
 
 

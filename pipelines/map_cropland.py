@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class MapCropland:
     """Where its description is frozen."""
     why_none: str = ""
     """Why there is none, for people."""
-    counts: CroplandCounts = CroplandCounts()  # noqa: RUF009  # frozen
+    counts: CroplandCounts = field(default_factory=CroplandCounts)
     """Pixels of the map, when it is made."""
 
     @property
