@@ -140,8 +140,9 @@ class MapRequest(EmitRequest):
 
     paths: ClassVar[tuple[str, ...]] = (
         *("out", "aoi", "catalog", "items", "model", "fields", "zones"),
-        *("emit_catalog", "emit_items", "emit_model"),
+        *("emit_catalog", "emit_items", "emit_model", "cropland"),
     )
+    names: ClassVar[Mapping[str, tuple[str, ...]]] = {"cropland": ("worldcover", "none")}
 
     sensor: MapSensor = Field(
         "sentinel-2", description="Map with Sentinel-2, with EMIT, or with what both say."
@@ -159,6 +160,15 @@ class MapRequest(EmitRequest):
     fields: Path | None = Field(None, description="Polygons with the true 'crop', to report accuracy.")
     zones: Path | None = Field(
         None, description="Polygons (districts, fields) to tell the area of each crop in."
+    )
+    cropland: str | None = Field(
+        None,
+        description="Map cropland only: that of 'worldcover' (ESA WorldCover, from the scenes' catalog), of "
+        "a raster or polygons in a FILE, or 'none' to map all of the area. Default: worldcover where the "
+        "catalog offers it.",
+    )
+    cropland_values: tuple[int, ...] = Field(
+        (), description="Values of that raster that are cropland. Default: of WorldCover 40, else all but 0."
     )
     allow_simulated_model: bool = Field(
         False, description="Map real scenes with a model trained on simulated ones."

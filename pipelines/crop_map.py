@@ -27,8 +27,8 @@ from toolkit.errors import NothingMappedWarning
 from toolkit.maps.tiles import Stopwatch
 
 NOTHING_MAPPED = (
-    "No pixel could be mapped: none was seen clear, or no pixel's centre lies in the area. See status.tif; "
-    "check the year, the area and that --items belong to it."
+    "No pixel could be mapped: none was seen clear, none is cropland, or no pixel's centre lies in the area. "
+    "See status.tif; check the year, the area, the mask of cropland, and that --items belong to the area."
 )
 
 
@@ -51,12 +51,13 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     watch = Stopwatch()
     setup = set_up(config)
     with run_folder(config.out) as folder, interruptible() as interruption:
-        inputs = frozen_inputs(setup, folder, tell=tell)
+        inputs, cropland = frozen_inputs(setup, folder, tell=tell)
         watch.lap("search")
         job = TileJob(
             sensors=tuple(_sensor_job(one, config) for one in inputs),
             aoi=setup.aoi,
             folder=folder.tiles if config.results == "stored" else None,
+            cropland=cropland.source,
         )
         items = [item for one in inputs for item in one.found.items]
         tiles = run_all_tiles(
@@ -70,9 +71,9 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
             interruption=interruption,
         )
         watch.lap("tiles")
-        written = write_map(setup, inputs, tiles.made, job.layers, folder)
+        written = write_map(setup, inputs, cropland, tiles.made, job.layers, folder)
         watch.lap("join and check")
-        if not any(report.mapped for report in tiles.reports):
+        if not any(report.kept.mapped for report in tiles.reports):
             warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
         result = CropMap(
             folder=config.out,
@@ -80,7 +81,8 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
             inputs=inputs,
             tiles=tiles,
             seconds=watch.seconds,
-            attribution=attribution_of(inputs),
+            attribution=attribution_of(inputs, cropland),
+            cropland=cropland.of_tiles(report.kept.cropland for report in tiles.reports),
         )
         config.write(config.out / "run.yaml")
         write_json(_record(result, setup), config.out / RECORD)
@@ -118,6 +120,7 @@ def _shared(job: TileJob, inputs: tuple[SensorInput, ...]) -> dict[str, Any]:
     """Return what all tiles depend on beside their scenes, as plain values."""
     return {
         "layers": [layer.name for layer in job.layers],
+        "cropland": None if job.cropland is None else job.cropland.content_hash,
         "sensors": [
             {
                 "model": one.model_hash,
@@ -138,6 +141,7 @@ def _record(result: CropMap, setup: MapSetup) -> dict[str, Any]:
         "attribution": result.attribution,
         "simulated_scenes": all(one.simulated for one in result.inputs),
         "sensors": {one.sensor: one.record() for one in result.inputs},
+        "cropland": result.cropland.record(),
         "grid": {
             "crs": str(geobox.crs),
             "shape": list(geobox.shape.yx),

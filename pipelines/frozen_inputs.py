@@ -10,6 +10,7 @@ from typing import Any
 import shapely
 
 from pipelines.folder import digest, write_json
+from pipelines.map_cropland import CROPLAND_FILE, MapCropland, settle_cropland
 from pipelines.map_inputs import SensorInput, collect, season_of
 from pipelines.map_setup import MapSetup
 from pipelines.progress import Progress
@@ -17,6 +18,7 @@ from pipelines.radiometry import OffsetRecord
 from pipelines.run_folder import RunFolder, read_json
 from pipelines.search import FoundScenes
 from toolkit.catalog.saved_items import read_items
+from toolkit.scenes.cropland_sources import read_saved_cropland
 
 FREE = frozenset(
     {
@@ -37,13 +39,16 @@ def asked_for(setup: MapSetup) -> dict[str, Any]:
     return {
         **plain,
         **saved,
+        **({} if setup.cropland is None else {"cropland": setup.cropland.content_hash}),
         "aoi": hashlib.sha256(shapely.to_wkb(setup.aoi.geometry)).hexdigest(),
         **{f"model of {sensor}": model.content_hash for sensor, model in setup.models.items()},
     }
 
 
-def frozen_inputs(setup: MapSetup, folder: RunFolder, *, tell: Progress) -> tuple[SensorInput, ...]:
-    """Return the scenes of a run as its folder holds them; else search, settle and freeze them there.
+def frozen_inputs(
+    setup: MapSetup, folder: RunFolder, *, tell: Progress
+) -> tuple[tuple[SensorInput, ...], MapCropland]:
+    """Return scenes and mask of a run as its folder holds them; else search, settle and freeze them there.
 
     The request is remembered last: what it stands for is complete.
 
@@ -65,9 +70,11 @@ def frozen_inputs(setup: MapSetup, folder: RunFolder, *, tell: Progress) -> tupl
             return thawed
     folder.request.unlink(missing_ok=True)
     inputs = collect(config, setup.models, setup.geobox, setup.aoi, folder=folder.state, tell=tell)
-    write_json({one.sensor: _settled(one) for one in inputs}, folder.inputs)
+    cropland = settle_cropland(config, inputs, setup.aoi, setup.cropland, folder=folder.state)
+    frozen = {one.sensor: _settled(one) for one in inputs}
+    write_json({"sensors": frozen, "cropland": _settled_mask(cropland)}, folder.inputs)
     folder.remember(asked)
-    return inputs
+    return inputs, cropland
 
 
 def _settled(one: SensorInput) -> dict[str, Any]:
@@ -83,16 +90,23 @@ def _settled(one: SensorInput) -> dict[str, Any]:
     }
 
 
-def _thaw(setup: MapSetup, folder: RunFolder) -> tuple[SensorInput, ...] | None:
+def _settled_mask(cropland: MapCropland) -> dict[str, Any]:
+    """Return what is frozen of the mask of cropland, as plain values."""
+    digests = {path.name: digest(path) for path in cropland.files.values()}
+    return {"sha256": digests, "why_none": cropland.why_none}
+
+
+def _thaw(setup: MapSetup, folder: RunFolder) -> tuple[tuple[SensorInput, ...], MapCropland] | None:
     """Return what is frozen; None if it is not there or not as it was written."""
     config, models, aoi = setup.config, setup.models, setup.aoi
     frozen = read_json(folder.inputs)
-    if frozen is None or not set(frozen) <= set(models):
+    if frozen is None or not set(frozen["sensors"]) <= set(models):
+        return None
+    files = [one["sha256"] for one in (*frozen["sensors"].values(), frozen["cropland"])]
+    if any(not _is(folder.state / name, sha256) for part in files for name, sha256 in part.items()):
         return None
     inputs = []
-    for sensor, one in frozen.items():
-        if any(not _is(folder.state / name, sha256) for name, sha256 in one["sha256"].items()):
-            return None
+    for sensor, one in frozen["sensors"].items():
         own, path = config.of_sensor(sensor), folder.state / one["items"]
         season = season_of(models[sensor], config, aoi)
         items = read_items(path, allow_hosts=own.named_hosts)
@@ -110,7 +124,14 @@ def _thaw(setup: MapSetup, folder: RunFolder) -> tuple[SensorInput, ...] | None:
                 without_mask=one["without_mask"],
             )
         )
-    return tuple(inputs)
+    return tuple(inputs), _thawed_mask(frozen["cropland"], setup, folder)
+
+
+def _thawed_mask(frozen: dict[str, Any], setup: MapSetup, folder: RunFolder) -> MapCropland:
+    if not frozen["sha256"]:
+        return MapCropland(why_none=frozen["why_none"])
+    path = folder.state / CROPLAND_FILE
+    return MapCropland(source=read_saved_cropland(path, allow_hosts=setup.config.named_hosts), path=path)
 
 
 def _is(path: Path, sha256: str) -> bool:

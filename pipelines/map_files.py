@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.folder import copy_beside, scratch, versions
+from pipelines.map_cropland import CROPLAND_FILE, MapCropland
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
 from pipelines.products import PRODUCT_FILES, make_products
@@ -42,6 +43,7 @@ class MapFiles:
 def write_map(
     setup: MapSetup,
     inputs: tuple[SensorInput, ...],
+    cropland: MapCropland,
     made: Sequence[MadeTile],
     layers: Sequence[Layer],
     folder: RunFolder,
@@ -51,6 +53,7 @@ def write_map(
     Args:
         setup: what was asked for.
         inputs: what each sensor gave.
+        cropland: what told cropland.
         made: the tiles.
         layers: layers of the map.
         folder: folder of the run.
@@ -59,7 +62,7 @@ def write_map(
         StorageError: a file cannot be written; what stood there before is unchanged.
     """
     legend, out = setup.legend, folder.out
-    notice = attribution_of(inputs)
+    notice = attribution_of(inputs, cropland)
     with scratch(folder.state) as work:
         tags = _tags(inputs, notice)
         staged = join_tiles(made, setup.geobox, work, legend=legend, tags=tags, layers=layers)
@@ -75,7 +78,8 @@ def write_map(
             zones=setup.zones,
             notice=notice,
         )
-        beside = {name: copy_beside(path, work) for one in inputs for name, path in one.files.items()}
+        frozen = cropland.files | {name: path for one in inputs for name, path in one.files.items()}
+        beside = {name: copy_beside(path, work) for name, path in frozen.items()}
         (out / RECORD).unlink(missing_ok=True)
         files = publish({**staged, **beside, **products}, out)
     _remove_stale(out, files.values())
@@ -87,9 +91,10 @@ def write_map(
     )
 
 
-def attribution_of(inputs: tuple[SensorInput, ...]) -> str:
+def attribution_of(inputs: tuple[SensorInput, ...], cropland: MapCropland) -> str:
     """Return the notice that users of the map must keep."""
-    return "; ".join(dict.fromkeys(attribution(one.found.items) for one in inputs))
+    scenes = dict.fromkeys(attribution(one.found.items) for one in inputs)
+    return "; ".join((*scenes, *cropland.notices))
 
 
 def _accuracy(crop_map: Path, setup: MapSetup) -> Accuracy | None:
@@ -111,5 +116,5 @@ def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
     """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``."""
     names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
     made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
-    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE} - made:
+    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE, CROPLAND_FILE} - made:
         (folder / name).unlink(missing_ok=True)

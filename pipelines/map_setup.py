@@ -10,12 +10,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
+from pipelines.map_cropland import cropland_file
 from pipelines.map_inputs import read_models
 from toolkit.area.aoi import AOI, read_aoi, read_polygons
 from toolkit.area.grid import output_geobox
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.labels import rasterize_fields
 from toolkit.legend import Legend
+from toolkit.scenes.cropland import Cropland
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class MapSetup:
     """Grid of the map."""
     truth: xr.Dataset | None
     """True fields on the grid, if they are given."""
+    cropland: Cropland | None
+    """The user's own mask of cropland, if one is given."""
     zones: gpd.GeoDataFrame | None
     """Polygons to tell areas in, if they are given."""
 
@@ -58,5 +62,6 @@ def set_up(config: MapRequest) -> MapSetup:
         models=models,
         geobox=geobox,
         truth=None if fields is None else rasterize_fields(fields, geobox, legend=legend),
+        cropland=cropland_file(config, aoi),
         zones=None if config.zones is None else read_polygons(config.zones),
     )

@@ -22,10 +22,11 @@ from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.learn.combine import combine_sensors
 from toolkit.learn.predict import class_probabilities, label
 from toolkit.legend import Status
-from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside
+from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside, without_cropland
 from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
-from toolkit.maps.tiles import Stopwatch, TileReport, kept_report
+from toolkit.maps.tiles import Kept, Stopwatch, TileReport
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.cropland import Cropland, read_cropland
 from toolkit.scenes.failures import FailedItem
 
 
@@ -55,6 +56,8 @@ class TileJob:
     """Area of interest."""
     folder: Path | None
     """Where workers store tiles; None gives them back to the process that started the map."""
+    cropland: Cropland | None = None
+    """What tells cropland; None maps all of the area."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -76,19 +79,25 @@ def make_tile(task: TileTask, job: TileJob) -> TileReport:
     """Make one tile: read, composite, predict, store (runs on a worker)."""
     watch, tile = Stopwatch(), task.tile
     within = inside(job.aoi, tile.geobox)
+    mask = read_cropland(job.cropland if within.any() else None, tile.geobox)
+    wanted = within & mask.cropland
     told: list[Told] = []
-    labels = outside(within.shape, job.layers)
-    if within.any():
-        told = [_ask_sensor(tile, one, within, watch) for one in job.sensors]  # features live in there alone
+    labels = without_cropland(within, job.layers)
+    if wanted.any():
+        told = [_ask_sensor(tile, one, wanted, watch) for one in job.sensors]  # features live in there alone
         labels = assemble(
             label_of({one.sensor: one.probabilities for one in told}),
             observed_by_all([one.seen for one in told]),
             within,
             job.layers,
+            cropland=mask.cropland,
         )
-    failed = tuple(item for one in told for item in one.failed)
-    mapped = int((labels.crop > 0).sum())
-    content = encode_tile(labels, tile, job.layers, report=kept_report(mapped, failed))
+    kept = Kept(
+        mapped=int((labels.crop > 0).sum()),
+        failed=tuple(item for one in told for item in one.failed),
+        cropland=mask.counts(within),
+    )
+    content = encode_tile(labels, tile, job.layers, report=kept.to_json())
     made = TileFile(name=tile.name, content_key=task.content_key, sha256=sha256(content).hexdigest())
     if job.folder is not None:
         store_tile(content, made, job.folder)
@@ -96,11 +105,10 @@ def make_tile(task: TileTask, job: TileJob) -> TileReport:
     return TileReport(
         name=tile.name,
         seconds=watch.seconds,
-        mapped=mapped,
+        kept=kept,
         made=made,
         content=content if job.folder is None else None,
-        reads=sum((one.reads for one in told), ReadCounts()),
-        failed=failed,
+        reads=sum((one.reads for one in told), mask.reads),
     )
 
 
@@ -127,12 +135,12 @@ class Told:
     """Scenes left out."""
 
 
-def _ask_sensor(tile: Tile, one: SensorJob, within: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
+def _ask_sensor(tile: Tile, one: SensorJob, wanted: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
     """Read, composite and predict what one sensor sees of a tile."""
     checkpoint = _checkpoint(one.model, one.model_hash)
     recipe = replace(checkpoint.recipe, first_step=one.season.first_step)  # the season may have been moved
-    made = features_of_tile(tile, one.items, recipe, one.season)
-    made.features.to_numpy()[~within] = np.nan  # in place: features are the largest thing in memory
+    made = features_of_tile(tile, one.items, recipe, one.season, wanted=wanted)
+    made.features.to_numpy()[~wanted] = np.nan  # in place: features are the largest thing in memory
     watch.lap("read and composite")
     probabilities = class_probabilities(made.features, checkpoint)
     watch.lap("predict")

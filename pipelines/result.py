@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from pipelines.map_cropland import MapCropland
 from pipelines.map_files import MapFiles
 from pipelines.map_inputs import SensorInput
 from pipelines.tile_run import TileRun
@@ -30,6 +31,8 @@ class CropMap:
     """Wall seconds of each stage."""
     attribution: str
     """Notice that users of the map must keep."""
+    cropland: MapCropland
+    """What told cropland, and how much of the area is none."""
 
     @property
     def files(self) -> dict[str, Path]:
@@ -66,7 +69,7 @@ class CropMap:
     @property
     def failed(self) -> tuple[FailedItem, ...]:
         """Scenes that could not be read in some tile."""
-        return tuple({one.item: one for report in self.tiles.reports for one in report.failed}.values())
+        return tuple({one.item: one for report in self.tiles.reports for one in report.kept.failed}.values())
 
     @property
     def complete(self) -> bool:
@@ -87,7 +90,7 @@ class CropMap:
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
         lines += ["", *(line for one in self.inputs for line in one.lines()), *failed_lines(self.failed)]
-        lines += [*self.tiles.lines(), f"read: {self.reads.line()}"]
+        lines += [*self.cropland.lines(), *self.tiles.lines(), f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]
         lines += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pystac
@@ -18,7 +18,7 @@ from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.cubes.spectra import tile_spectra
 from toolkit.cubes.tile import tile_features
 from toolkit.errors import AssetError, InputError
-from toolkit.scenes.blocks import BlockCache
+from toolkit.scenes.blocks import BlockCache, Mask
 from toolkit.scenes.clear import ClearSky
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, Failures
@@ -62,7 +62,9 @@ def freeze(path: Path, items: pystac.ItemCollection, config: ScenesRequest) -> F
     )
 
 
-def features_of_tile(tile: Tile, items: FrozenItems, recipe: FeatureRecipe, season: Season) -> TileFeatures:
+def features_of_tile(
+    tile: Tile, items: FrozenItems, recipe: FeatureRecipe, season: Season, *, wanted: Mask | None = None
+) -> TileFeatures:
     """Make the features of a tile (runs on a worker).
 
     A scene with a file that cannot be read is left out of the tile with all its bands: a date must not
@@ -73,6 +75,7 @@ def features_of_tile(tile: Tile, items: FrozenItems, recipe: FeatureRecipe, seas
         items: frozen items of the run.
         recipe: how features are made.
         season: the recipe's season.
+        wanted: bool ``(y, x)``, True where features are needed; those of other pixels may be NaN.
 
     Raises:
         InputError: the items changed during the run.
@@ -80,7 +83,7 @@ def features_of_tile(tile: Tile, items: FrozenItems, recipe: FeatureRecipe, seas
     """
     found, blocks = _inputs(items)
     failures = Failures(items.most_failed, len(found))
-    make = _spectra if recipe.sensor == "emit" else _series
+    make = _spectra if recipe.sensor == "emit" else partial(_series, wanted=wanted)
     while True:
         rest = [item for item in found if item.id not in failures.items]
         try:
@@ -93,11 +96,17 @@ def features_of_tile(tile: Tile, items: FrozenItems, recipe: FeatureRecipe, seas
 
 
 def _series(
-    items: list[pystac.Item], tile: Tile, recipe: FeatureRecipe, season: Season, blocks: BlockCache
+    items: list[pystac.Item],
+    tile: Tile,
+    recipe: FeatureRecipe,
+    season: Season,
+    blocks: BlockCache,
+    *,
+    wanted: Mask | None = None,
 ) -> tuple[xr.DataArray, ReadCounts]:
     """Features of Sentinel-2."""
     sky = ClearSky(recipe.clear, recipe.dilation_m)
-    scenes = open_tile(items, tile.geobox, bands=recipe.bands, clear=sky, cache=blocks)
+    scenes = open_tile(items, tile.geobox, bands=recipe.bands, clear=sky, wanted=wanted, cache=blocks)
     return tile_features(scenes, recipe, season), scenes.log.counts
 
 

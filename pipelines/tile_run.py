@@ -22,7 +22,7 @@ from toolkit.cluster import Connectable, connect, cores
 from toolkit.errors import TileDamagedWarning, TileQuarantinedWarning
 from toolkit.maps.ledger import Ledger, Row, open_ledger
 from toolkit.maps.tile_files import remove_unused, store_tile
-from toolkit.maps.tiles import TileReport, kept_report, read_report, run_tiles
+from toolkit.maps.tiles import Kept, TileReport, run_tiles
 from toolkit.scenes.failures import Failures
 
 NAMED = 5
@@ -83,7 +83,7 @@ def run_all_tiles(
         tasks = [TileTask(tile, keys.key(tile)) for tile in order]
         kept = _kept(tasks, ledger, folder.tiles)
         remove_unused(folder.tiles, {report.made.path(folder.tiles).name for report in kept.values()})
-        todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].failed]
+        todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].kept.failed]
         made = _make(todo, job, ledger, folder, config, client, tell, interruption) if todo else _Made()
     reports = {**kept, **made.reports}
     if made.quarantined:
@@ -117,7 +117,9 @@ def _kept(tasks: Sequence[TileTask], ledger: Ledger, folder: Path) -> dict[str, 
         if wanted.get(row.name) != row.content_key:
             continue
         if row.file.intact(folder):
-            kept[row.name] = read_report(row.file, row.report)
+            kept[row.name] = TileReport(
+                name=row.name, seconds={}, kept=Kept.from_json(row.report), made=row.file
+            )
         else:
             damaged.append(row.name)
     if damaged:
@@ -151,7 +153,7 @@ def _make(  # tiles, job, ledger, folder, request, cluster, progress, signals: e
         for report in run_tiles(todo, partial(make_tile, job=job), client=connected, instead=_nothing):
             if report is None:
                 continue
-            failures.add(report.failed)
+            failures.add(report.kept.failed)
             with interruption.commit():
                 made.reports[report.name] = _commit(report, ledger, folder.tiles)
             tell.count("tiles", len(made.reports), len(todo), since=start)
@@ -174,7 +176,7 @@ def _commit(report: TileReport, ledger: Ledger, folder: Path) -> TileReport:
             name=report.name,
             content_key=report.made.content_key,
             sha256=report.made.sha256,
-            report=kept_report(report.mapped, report.failed),
+            report=report.kept.to_json(),
         )
     )
     return replace(report, content=None)

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from toolkit.legend import CROPGLOBE, Status
-from toolkit.maps.layers import LAYERS, assemble, categories, outside
+from toolkit.maps.layers import LAYERS, assemble, categories, outside, without_cropland
 
 
 def square(**values):
@@ -23,6 +23,26 @@ def test_outside_the_area_every_layer_holds_its_fill():
         "longest_gap": [[2, 0]],
     }
     assert all(whole[name].dtype == np.uint8 for name in whole)
+
+
+def test_where_there_is_no_cropland_the_status_says_so_unless_it_is_outside_the_area():
+    within = np.array([[True, True, False, False]])
+    cropland = np.array([[True, False, True, False]])
+    labels = square(crop=[[3, 4, 5, 6]], confidence=[[80] * 4], status=[[1, Status.NOT_OBSERVED, 1, 1]])
+    seen = square(observations=[[9] * 4], longest_gap=[[2] * 4])
+    whole = assemble(labels, seen, within, cropland=cropland)
+    no, out = Status.NOT_CROPLAND, Status.OUTSIDE_AREA
+    assert {name: whole[name].values.tolist() for name in whole} == {
+        "crop": [[3, 0, 0, 0]],
+        "confidence": [[80, 255, 255, 255]],
+        "status": [[Status.MAPPED, no, out, out]],
+        "observations": [[9, 0, 0, 0]],
+        "longest_gap": [[2, 0, 0, 0]],
+    }
+    empty = without_cropland(within)
+    assert empty.status.values.tolist() == [[no, no, out, out]]
+    assert empty.crop.values.tolist() == [[0, 0, 0, 0]]
+    assert all(one.dtype == np.uint8 for one in (*whole.values(), *empty.values()))
 
 
 def test_empty_tiles_have_all_layers():

@@ -16,7 +16,7 @@ from toolkit.errors import InputError
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.layers import LAYERS
 from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
-from toolkit.maps.tiles import Stopwatch, TileReport, join_tiles, publish, run_tiles
+from toolkit.maps.tiles import Kept, Stopwatch, TileReport, join_tiles, publish, run_tiles
 
 GRID = GeoBox.from_bbox(BoundingBox(600000, 5600000, 601000, 5600700, crs="EPSG:32631"), resolution=10)
 
@@ -49,7 +49,7 @@ def make(tile, folder):
     content = encode_tile(xr.Dataset({layer.name: (("y", "x"), values) for layer in LAYERS}), tile)
     made = TileFile(name=tile.name, content_key="0" * 20, sha256=hashlib.sha256(content).hexdigest())
     store_tile(content, made, folder)
-    return TileReport(name=tile.name, seconds={}, mapped=values.size, made=made)
+    return TileReport(name=tile.name, seconds={}, kept=Kept(mapped=values.size), made=made)
 
 
 def test_joined_tiles_hold_every_pixel_in_its_place(client, tmp_path):

@@ -57,6 +57,19 @@ def test_saved_requests_mean_the_same_from_another_folder(tmp_path, monkeypatch)
     assert "catalog" not in yaml.safe_load(path.read_text())  # the sensor's, as before
 
 
+@pytest.mark.parametrize(
+    ("given", "saved"), [("worldcover", "worldcover"), ("none", "none"), ("mask.tif", "{}/mask.tif")]
+)
+def test_masks_of_cropland_are_names_or_paths(tmp_path, monkeypatch, given, saved):
+    monkeypatch.chdir(tmp_path)
+    asked = {"out": "o", "aoi": "a.geojson", "year": 2020, "cropland": given, "cropland_values": ("40",)}
+    path = MapRequest.make(asked).write(tmp_path / "run.yaml")
+    monkeypatch.chdir("/")
+    again = MapRequest.read(path, {})
+    assert again.cropland == saved.format(tmp_path)
+    assert again.cropland_values == (40,)
+
+
 @pytest.mark.parametrize("model", REQUESTS)
 def test_every_field_says_what_it_is(model):
     for name, field in model.model_fields.items():

@@ -7,6 +7,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+from rasterio.warp import transform
 
 from pipelines import crop_map, samples, simulate, train
 from pipelines.config import MapRequest, SimulateRequest
@@ -15,6 +16,7 @@ from pipelines.samples_config import SamplesRequest
 from tests.pipelines.test_bad_input import check_nothing_half_written, fails
 from tests.pipelines.test_demo import SAMPLE
 from tests.servers.ranges import serve
+from tests.servers.worldcover import write_raster
 from toolkit.area.aoi import read_aoi
 from toolkit.area.season import season
 from toolkit.catalog.search import search_items
@@ -103,6 +105,38 @@ def test_a_map_of_emit_is_made_at_its_own_resolution(place, tmp_path, client):
     assert record["without_mask"] == []
     assert "offsets" not in record
     assert sorted(path.name for path in result.folder.glob("*items*")) == ["emit_items.json"]
+
+
+def test_a_mask_of_cropland_decides_by_the_centre_of_pixels_of_60_m(place, tmp_path, client):
+    whole = crop_map.run(request(place, tmp_path / "whole"), client, progress=False)
+    west, south, east, north = read_aoi(place / "granules" / "aoi.geojson").bounds
+    values = np.random.default_rng(0).integers(0, 2, (60, 80)).astype(np.uint8)
+    pixel = (east - west + 0.002) / 80, (north - south + 0.002) / 60
+    mask = write_raster(
+        tmp_path / "mask.tif",
+        values,
+        0,
+        0,
+        nodata=None,
+        transform=rasterio.Affine(pixel[0], 0, west - 0.001, 0, -pixel[1], north + 0.001),
+    )
+    masked = crop_map.run(request(place, tmp_path / "masked", cropland=str(mask)), client, progress=False)
+    found, expected = layers_of(masked), layers_of(whole)
+    with rasterio.open(masked.files["crop"]) as file:
+        rows, columns = np.indices(file.shape)
+        x, y = rasterio.transform.xy(file.transform, rows.ravel(), columns.ravel())
+        lon, lat = (np.reshape(v, file.shape) for v in transform(file.crs, "EPSG:4326", x, y))
+    column, row = (lon - west + 0.001) / pixel[0], (north + 0.001 - lat) / pixel[1]
+    inside = expected["status"] != Status.OUTSIDE_AREA
+    row, column = (
+        np.clip(row.astype(int), 0, 59),
+        np.clip(column.astype(int), 0, 79),
+    )  # outside: not looked at
+    removed = inside & (values[row, column] == 0)
+    assert 0.2 < removed[inside].mean() < 0.8
+    status = np.where(removed, Status.NOT_CROPLAND, expected["status"])
+    np.testing.assert_array_equal(found["status"], status)
+    np.testing.assert_array_equal(found["crop"], np.where(removed, 0, expected["crop"]))
 
 
 def test_both_sensors_make_one_map_and_tell_which_said_what(place, tmp_path, client):

@@ -58,6 +58,20 @@ def test_blocks_without_a_clear_pixel_are_not_read(scene, geobox):
     assert tile.log.counts.blocks - before == 2  # the only one at 20 m
 
 
+def test_what_is_not_wanted_is_not_clear_and_not_read(scene, geobox):
+    rng = np.random.default_rng(0)
+    items = days(scene, [rng.choice([4, 9], (32, 32)), np.where(PLACE < 16 * 32, 4, 9)], block=16)
+    wanted = np.zeros((32, 32), bool)
+    wanted[20:25, 3:9] = True
+    whole, part = open_tile(items, geobox), open_tile(items, geobox, wanted=wanted)
+    assert part.names == ["d0"]  # the other is clear elsewhere alone
+    np.testing.assert_array_equal(part.clear[0], whole.clear[0] & wanted)
+    before = part.log.counts.blocks
+    found = part.read("B02")
+    assert part.log.counts.blocks - before == 1  # of four
+    np.testing.assert_array_equal(found[0][part.clear[0]], whole.read("B02")[0][part.clear[0]])
+
+
 def test_blocks_read_of_real_scenes_equal_an_oracle(shared_data):
     from toolkit.area.aoi import read_aoi
     from toolkit.area.grid import output_geobox

@@ -13,7 +13,7 @@ import shapely
 from pystac_client import Client
 from pystac_client.conformance import ConformanceClasses
 
-from toolkit.area.season import Season
+from toolkit.area.season import Steps
 from toolkit.catalog.documents import GuardedIO
 from toolkit.catalog.paging import PageRequest, number_matched, pages
 from toolkit.catalog.profiles import CUSTOM, Profile
@@ -48,6 +48,8 @@ class Product:
     page (nasa/cmr-stac, stringifyQuery). What lies outside is filtered here."""
     optional: bool = False
     """Whether a catalog may have nothing of it."""
+    own_collection: bool = False
+    """Whether static catalogs keep it in a collection of its own, so that no other item is looked at."""
     in_folders: bool = False
     """Whether a plain folder of its files is a catalog, too."""
 
@@ -60,7 +62,7 @@ def ask_api(
     reader: GuardedIO,
     product: Product,
     shape: shapely.Geometry,
-    season: Season,
+    season: Steps,
     max_cloud_cover: float | None,
 ) -> Iterator[Feature]:
     """Yield the items of an API as plain GeoJSON features, each once.

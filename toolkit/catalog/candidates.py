@@ -10,7 +10,7 @@ from typing import Any
 import pystac
 
 from toolkit.area.aoi import AOI
-from toolkit.area.season import Season
+from toolkit.area.season import Steps
 from toolkit.catalog.api_search import MAX_ITEMS, TOO_MANY, Product, ask_api
 from toolkit.catalog.documents import DOCUMENT_ERRORS, GuardedIO, our_error
 from toolkit.catalog.granule_folder import granules
@@ -26,7 +26,7 @@ def candidates(
     guard: Guard,
     product: Product,
     aoi: AOI,
-    season: Season,
+    season: Steps,
     *,
     max_cloud_cover: float | None = None,
 ) -> Iterator[pystac.Item | str]:
@@ -74,7 +74,7 @@ def _read_items(
     guard: Guard,
     product: Product,
     aoi: AOI,
-    season: Season,
+    season: Steps,
     max_cloud_cover: float | None,
 ) -> Iterator[pystac.Item | str]:
     """Yield the items of a folder of granules, an item collection, an API or a static catalog."""
@@ -100,9 +100,17 @@ def _read_items(
             kind = type(catalog).__name__
             msg = f"{profile.url!r} is a STAC {kind}; give a catalog, collection or item collection."
             raise InputError(msg)
-        for item in catalog.get_items(recursive=True):
-            item.make_asset_hrefs_absolute()
-            yield item
+        for part in _parts(catalog, product):
+            for item in part.get_items(recursive=True):
+                item.make_asset_hrefs_absolute()
+                yield item
+
+
+def _parts(catalog: pystac.Catalog, product: Product) -> list[pystac.Catalog]:
+    """Return the catalog itself, or of products with a collection of their own just that."""
+    if not product.own_collection or product.pattern.fullmatch(catalog.id):
+        return [catalog]
+    return [child for child in catalog.get_children() if product.pattern.fullmatch(child.id)]
 
 
 def _item(feature: dict[str, Any], href: str | None) -> pystac.Item | str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pystac
 
 from toolkit.area.aoi import AOI
-from toolkit.area.season import Season
+from toolkit.area.season import Steps
 from toolkit.catalog.bands import QUALITY_LAYER, SENSOR_BANDS
 from toolkit.catalog.items import intersects, when
 from toolkit.catalog.profiles import CUSTOM, PROFILES, Profile, collection_id
@@ -64,7 +64,7 @@ def check_request(
 def unfit(
     item: pystac.Item,
     aoi: AOI,
-    season: Season,
+    season: Steps,
     *,
     offers: Iterable[str],
     wanted: frozenset[str],

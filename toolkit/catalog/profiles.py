@@ -24,9 +24,12 @@ CUSTOM = "custom"
 class WorldCover:
     """ESA WorldCover in a catalog: 10 m land cover, class 40 = cropland."""
 
-    collection: str
-    asset: str
-    hosts: frozenset[str]
+    collection: str = "esa-worldcover"
+    """Its collection."""
+    asset: str = "map"
+    """Asset with the classes."""
+    hosts: frozenset[str] = frozenset()
+    """Hosts of its files, beside those of the catalog."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +98,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             cloud_filter="cql2",
             page_size=100,  # 250 often exceeds the time limit of the server
             signing="planetary-computer",
-            worldcover=WorldCover(
-                collection="esa-worldcover",
-                asset="map",
-                hosts=frozenset({"ai4edataeuwest.blob.core.windows.net"}),
-            ),
+            worldcover=WorldCover(hosts=frozenset({"ai4edataeuwest.blob.core.windows.net"})),
             notes="No account; PC_SDK_SUBSCRIPTION_KEY makes signatures last longer. COGs, signed when read.",
         ),
         "cdse": Profile(

@@ -121,6 +121,8 @@ def assemble(
     seen: xr.Dataset,
     within: npt.NDArray[np.bool_],
     layers: Sequence[Layer] = LAYERS,
+    *,
+    cropland: npt.NDArray[np.bool_] | None = None,
 ) -> xr.Dataset:
     """Join what is known of each pixel of a tile.
 
@@ -129,19 +131,38 @@ def assemble(
         seen: ``observations`` and ``longest_gap``.
         within: bool ``(y, x)``, True inside the area of interest.
         layers: layers of the map.
+        cropland: bool ``(y, x)``, True = cropland; None if it is not told apart.
 
     Returns:
-        One uint8 ``(y, x)`` variable per layer, the layer's fill outside the area.
+        One uint8 ``(y, x)`` variable per layer, the layer's fill outside the area. So it is where there is no
+        cropland, but for the status, which says so.
     """
     observed = ("observations", "longest_gap")
     told = [layer.name for layer in layers if layer.name not in observed]
     known = xr.merge([labels[told], seen[list(observed)]])
-    mask = xr.DataArray(within, dims=("y", "x"))
-    return known.assign(
+    mask = xr.DataArray(within if cropland is None else within & cropland, dims=("y", "x"))
+    filled = known.assign(
         {layer.name: known[layer.name].where(mask, layer.fill).astype(np.uint8) for layer in layers}
     )
+    return filled if cropland is None else _marked(filled, within & ~cropland)
 
 
-def outside(shape: tuple[int, int], layers: Sequence[Layer] = LAYERS) -> xr.Dataset:
+def outside(shape: tuple[int, ...], layers: Sequence[Layer] = LAYERS) -> xr.Dataset:
     """Layers of a tile that lies outside the area altogether."""
     return xr.Dataset({layer.name: (("y", "x"), np.full(shape, layer.fill, np.uint8)) for layer in layers})
+
+
+def without_cropland(within: npt.NDArray[np.bool_], layers: Sequence[Layer] = LAYERS) -> xr.Dataset:
+    """Layers of a tile that has no cropland in the area.
+
+    Args:
+        within: bool ``(y, x)``, True inside the area of interest.
+        layers: layers of the map.
+    """
+    return _marked(outside(within.shape, layers), within)
+
+
+def _marked(whole: xr.Dataset, not_cropland: npt.NDArray[np.bool_]) -> xr.Dataset:
+    """Return the layers with the status of pixels that are not cropland."""
+    status = np.where(not_cropland, np.uint8(Status.NOT_CROPLAND), whole["status"].to_numpy())
+    return whole.assign(status=whole["status"].copy(data=status.astype(np.uint8)))

@@ -28,6 +28,7 @@ from toolkit.maps.geotiff import write_layer
 from toolkit.maps.layers import LAYERS, Layer
 from toolkit.maps.tile_files import TileFile, read_tile_layer
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.cropland import CroplandCounts
 from toolkit.scenes.failures import FailedItem
 
 TASKS_PER_WORKER = 4
@@ -37,40 +38,47 @@ SCHEDULER_LOST = (CancelledError, CommClosedError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept of a worker's report with the tile: what holds whoever makes it, and how fast."""
+
+    mapped: int = 0
+    """Pixels that got a class."""
+    failed: tuple[FailedItem, ...] = ()
+    """Scenes that could not be read and were left out."""
+    cropland: CroplandCounts = field(default_factory=CroplandCounts)
+    """Pixels of the area by what the mask of cropland says of them."""
+
+    def to_json(self) -> str:
+        """Return it as text; :meth:`from_json` reads it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Kept:
+        """Read what :meth:`to_json` gave; what is missing counts as nothing."""
+        values = json.loads(text)
+        return cls(
+            mapped=values.get("mapped", 0),
+            failed=tuple(FailedItem(**one) for one in values.get("failed", ())),
+            cropland=CroplandCounts(**values.get("cropland", {})),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TileReport:
     """What a worker tells of a finished tile."""
 
     name: str
     """Name of the tile."""
     seconds: dict[str, float]
-    """Wall seconds of each stage."""
-    mapped: int
-    """Pixels that got a class."""
+    """Wall seconds of each stage; none for a tile kept from an earlier run."""
+    kept: Kept
+    """What is kept with the tile."""
     made: TileFile
     """Its file, as it lies on the disk or as ``content`` becomes one."""
     content: bytes | None = None
     """Bytes of the file where workers give tiles back instead of storing them."""
     reads: ReadCounts = field(default_factory=ReadCounts)
     """What was read."""
-    failed: tuple[FailedItem, ...] = ()
-    """Scenes that could not be read and were left out."""
-
-
-def kept_report(mapped: int, failed: Sequence[FailedItem]) -> str:
-    """Return what is kept of a worker's report with the tile, as JSON; not how long it took."""
-    return json.dumps({"mapped": mapped, "failed": [asdict(one) for one in failed]}, sort_keys=True)
-
-
-def read_report(made: TileFile, text: str) -> TileReport:
-    """Return the report of a tile that was made earlier: nothing was read for it now.
-
-    Args:
-        made: its file.
-        text: what :func:`kept_report` gave; what is missing counts as nothing.
-    """
-    kept = json.loads(text)
-    failed = tuple(FailedItem(**one) for one in kept.get("failed", ()))
-    return TileReport(name=made.name, seconds={}, mapped=kept.get("mapped", 0), made=made, failed=failed)
 
 
 class Stopwatch:

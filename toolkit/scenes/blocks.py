@@ -185,7 +185,7 @@ def _read_blocks(
     for run in _runs(needed):
         rows = run.top * block_height, min(run.bottom * block_height, file.pixels.height)
         columns = run.left * block_width, min(run.right * block_width, file.pixels.width)
-        spans = _spans_in_file(file.pixels, run)
+        spans = spans_in_file(file.pixels, run)
         pixels = file.read(Window.from_slices(rows, columns), spans)
         _place(pixels, out, nesting, rows[0], columns[0])
         if cache is not None:
@@ -270,7 +270,7 @@ def _overhanging(
                 yield (row, column), pixels[y : y + height, x : x + width]
 
 
-def _spans_in_file(file: Any, run: BlockRange) -> list[tuple[int, int]]:
+def spans_in_file(file: Any, run: BlockRange) -> list[tuple[int, int]]:
     """Return the bytes that hold the blocks of a run, where the format tells: first, and after the last."""
     spans = []
     for row in range(run.top, run.bottom):

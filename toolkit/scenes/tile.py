@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -145,6 +145,7 @@ def open_tile(
     bands: Sequence[str] | None = None,
     clear: str | ClearSky = "default",
     cloudy: bool = False,
+    wanted: Mask | None = None,
     cache: BlockCache | None = None,
 ) -> TileScenes:
     """Read the quality layers of a tile and keep the overpasses with something clear.
@@ -158,6 +159,7 @@ def open_tile(
         bands: reflectance bands that will be read; default all of the sensor.
         clear: clear-sky preset, or preset and dilation.
         cloudy: keep overpasses with nothing clear too.
+        wanted: bool ``(y, x)``, True where pixels are needed; others count as not clear and are not read.
         cache: where blocks are kept that reach beyond the tile.
 
     Raises:
@@ -166,16 +168,19 @@ def open_tile(
         RadiometryError: an item's offset cannot be told.
         RemoteError: a quality layer cannot be read; names the file.
     """
-    wanted = resolve_bands(SENSOR.name, None if bands is None else tuple(bands))
+    chosen = resolve_bands(SENSOR.name, None if bands is None else tuple(bands))
     sky = clear if isinstance(clear, ClearSky) else ClearSky(clear)
-    ordered = in_order(items, wanted)
+    ordered = in_order(items, chosen)
     area = degrees(geobox)
-    granules = [granule(item, wanted, SENSOR) for item in ordered]
+    granules = [granule(item, chosen, SENSOR) for item in ordered]
     groups = [tuple(granules[k] for k in group) for group in passes(ordered)]
     near = [tuple(part for part in group if cloudy or part.touches(area)) for group in groups]
     here = [group for group in near if group]
     log = ReadLog()
-    quality = in_threads(lambda group: _quality(group, geobox, sky, log, cache), here, remote=is_remote(here))
+    read = partial(_quality, geobox=geobox, sky=sky, log=log, cache=cache)
+    quality = in_threads(read, here, remote=is_remote(here))
+    if wanted is not None:
+        quality = [replace(one, clear=one.clear & wanted) for one in quality]
     kept = [k for k, one in enumerate(quality) if cloudy or one.clear.any()]
     log.add(ReadCounts(scenes=len(here), cloudy_scenes=sum(not one.clear.any() for one in quality)))
     return TileScenes(
