@@ -17,6 +17,8 @@ from typing import Any
 from toolkit.errors import StorageError
 from toolkit.storage import write_text
 
+SCRATCH = ".work-"
+"""First letters of folders that are removed when their work ends."""
 REPORTED = ("cropglobe", "torch", "numpy", "xarray", "dask", "odc-stac", "rasterio", "numba")
 """Packages whose versions are recorded with a result."""
 
@@ -43,7 +45,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 
     Its name is new each time: a task that ends late can never write into a later run's work.
     """
-    work = folder / f".work-{secrets.token_hex(4)}"
+    work = folder / f"{SCRATCH}{secrets.token_hex(4)}"
     try:
         work.mkdir()
     except OSError as error:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.folder import prepare, write_json
+from pipelines.folder import SCRATCH, prepare, write_json
 from toolkit.errors import ChangedRequestError, StorageError
 from toolkit.maps.lock import locked
 from toolkit.storage import make_folder
 
+HALF_WRITTEN = re.compile(r"\..+\.\d+\.part(\..+)?")
+"""Temporary names that :func:`toolkit.storage.replacing` gives."""
 STATE = ".cropglobe"
 """Folder inside the output folder: what a later run goes on from."""
 
@@ -98,7 +102,18 @@ def run_folder(out: Path) -> Iterator[RunFolder]:
     folder = RunFolder(prepare(out))
     make_folder(folder.tiles)
     with locked(folder.state / "lock"):
+        _remove_leftovers(folder)
         yield folder
+
+
+def _remove_leftovers(folder: RunFolder) -> None:
+    """Remove what a killed run left half-written; nobody else writes here while the lock is held."""
+    for place in (folder.out, folder.state):
+        for path in place.glob(".*"):
+            if path.is_dir() and path.name.startswith(SCRATCH):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file() and HALF_WRITTEN.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

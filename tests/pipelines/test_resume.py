@@ -1,0 +1,314 @@
+"""A map that is killed anywhere goes on, and ends with the same bytes; nothing is made twice."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from pipelines import crop_map
+from pipelines.cli import main
+from pipelines.config import MapRequest
+from tests.conftest import ASSETS, GEOBOX, footprint, make_scene, write_catalog
+from tests.pipelines.test_bad_input import START, geojson
+from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.errors import ChangedRequestError, FolderInUseError, LedgerDamagedWarning, TileDamagedWarning
+from toolkit.learn.checkpoint import Checkpoint, write_checkpoint
+from toolkit.learn.networks import build_network
+from toolkit.legend import CROPGLOBE
+from toolkit.maps.lock import locked
+
+EXACT = ("run.json", "run.yaml")
+"""Files of a map that tell times and folders; all others must be the same, byte for byte."""
+KILLED = -signal.SIGKILL
+FEW_STEPS = 12
+
+
+GRID = GEOBOX.expand((48, 48))
+
+
+def scenes(folder):
+    """Four dates of random values, so that no two tiles are alike."""
+    draw = np.random.default_rng(7)
+    values = [draw.integers(1, 8000, GRID.shape.yx).astype(np.uint16) for _ in range(4)]
+    return [
+        make_scene(
+            folder,
+            f"d{k}",
+            START + timedelta(days=40 * k),
+            geobox=GRID,
+            value=dict.fromkeys(ASSETS, 500) | {"B04": value, "B08": value[::-1], "B03": value.T},
+        )
+        for k, value in enumerate(values)
+    ]
+
+
+def model():
+    """An untrained network that is quick: the protocol is under test, not the map."""
+    recipe = FeatureRecipe(bands=("B02", "B03", "B04", "B08"))
+    network = build_network("mlp", recipe.shape, 7)
+    return Checkpoint(
+        network="mlp",
+        state=network.state_dict(),
+        recipe=recipe,
+        legend=CROPGLOBE,
+        mean=(0.4,) * 4,
+        std=(0.1,) * 4,
+        metrics={},
+        provenance={"simulated": False},
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A request in files: 48 x 48 pixels, four dates, an untrained model; nine tiles of 16."""
+    folder = tmp_path_factory.mktemp("place")
+    geojson(folder / "aoi.geojson", footprint(GRID))
+    write_catalog(folder, scenes(folder))
+    write_checkpoint(model(), folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runner(place):
+    """A warm process that makes maps in forked children, see :mod:`tests.pipelines.killing`."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.pipelines.killing", str(place)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as process:
+
+        def run(out, **job):
+            process.stdin.write(json.dumps({"out": str(out), **job}) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield run
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def whole(place, runner):
+    """Files of a map that nobody disturbed, and the steps that it took."""
+    told = runner(place / "whole")
+    assert told["status"] == 0
+    return files_of(place / "whole"), told["steps"]
+
+
+def files_of(folder):
+    """Name -> bytes of what must be the same in each run."""
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name not in EXACT
+    }
+
+
+def request(place, out, **more):
+    return MapRequest(
+        aoi=place / "aoi.geojson",
+        catalog=str(place / "catalog.json"),
+        year=2021,
+        model=place / "model",
+        out=out,
+        **{"radiometry": "trust", "tile_size": 16, **more},
+    )
+
+
+def tiles_told(folder):
+    return json.loads((folder / "run.json").read_text())["tiles"]
+
+
+def leftovers(folder):
+    """Files of an interrupted step."""
+    return [path for path in folder.rglob("*") if ".part" in path.name or path.name.startswith(".work")]
+
+
+def killed_at(runner, whole, out, step):
+    files, _ = whole
+    assert runner(out, kill_at=step)["status"] == KILLED
+    assert runner(out)["status"] == 0
+    assert files_of(out) == files, f"killed before step {step}"
+    assert not leftovers(out)
+
+
+def test_killed_at_steps_from_first_to_last_a_map_goes_on_to_the_same_bytes(runner, whole, tmp_path):
+    _, steps = whole
+    for step in np.unique(np.linspace(1, steps, FEW_STEPS).astype(int)):
+        killed_at(runner, whole, tmp_path / f"step{step}", int(step))
+
+
+@pytest.mark.slow
+def test_killed_at_each_step_a_map_goes_on_to_the_same_bytes(runner, whole, tmp_path):
+    _, steps = whole
+    for step in range(1, steps + 1):
+        out = tmp_path / "out"
+        killed_at(runner, whole, out, step)
+        shutil.rmtree(out)
+
+
+def test_killed_again_and_again_a_map_comes_to_its_end(runner, whole, tmp_path):
+    files, steps = whole
+    out, kills = tmp_path / "out", 0
+    while runner(out, kill_at=steps // 4)["status"] == KILLED:
+        kills += 1
+        assert kills < 40, "no progress"
+    assert kills >= 2
+    assert files_of(out) == files
+
+
+def test_only_tiles_that_were_not_done_are_made(runner, whole, place, tmp_path, client):
+    _, steps = whole
+    out = tmp_path / "out"
+    runner(out, kill_at=steps // 2)
+    done = len(list((out / ".cropglobe" / "tiles").glob("r*.tif")))
+    result = crop_map.run(request(place, out), client, progress=False)
+    assert 0 < done < 9
+    assert done - 1 <= result.tiles.n_kept <= done  # the last may lack its row
+    assert tiles_told(out) == {
+        "made": 9 - result.tiles.n_kept,
+        "kept": result.tiles.n_kept,
+        "quarantined": [],
+    }
+
+
+def test_a_finished_map_repeated_reads_nothing(place, tmp_path, client):
+    first = crop_map.run(request(place, tmp_path / "out"), client, progress=False)
+    before = files_of(tmp_path / "out")
+    again = crop_map.run(request(place, tmp_path / "out"), client, progress=False)
+    assert first.reads.bytes > 0
+    assert first.reads.files > 0
+    assert (again.reads.bytes, again.reads.files, again.tiles.n_kept) == (0, 0, 9)
+    assert again.areas == first.areas
+    assert files_of(tmp_path / "out") == before
+
+
+def test_another_request_in_the_folder_is_refused_and_named(place, tmp_path, client):
+    crop_map.run(request(place, tmp_path / "out"), client, progress=False)
+    before = files_of(tmp_path / "out")
+    with pytest.raises(ChangedRequestError, match=r"max_cloud_cover: None then, 50\.0 now.*--allow-change"):
+        crop_map.run(request(place, tmp_path / "out", max_cloud_cover=50.0), client, progress=False)
+    assert files_of(tmp_path / "out") == before
+
+
+def test_what_no_pixel_depends_on_may_change(place, tmp_path, client):
+    crop_map.run(request(place, tmp_path / "out"), client, progress=False)
+    zones = place / "aoi.geojson"
+    result = crop_map.run(request(place, tmp_path / "out", zones=zones, workers=1), client, progress=False)
+    assert result.tiles.n_kept == 9
+    assert (tmp_path / "out" / "areas_by_zone.csv").is_file()
+
+
+def test_a_changed_scene_remakes_only_the_tiles_that_it_touches(place, tmp_path, client):
+    folder = tmp_path / "place"
+    shutil.copytree(place, folder)
+    far = GRID.pad(400)  # 4 km: footprints count as touching within 2 km
+    geojson(folder / "aoi.geojson", footprint(GRID.pad(200)))
+    corner = make_scene(folder, "corner", START + timedelta(days=20), geobox=far[:16, :16])
+    write_catalog(folder, [*scenes(folder), corner])
+    out = tmp_path / "out"
+    made = crop_map.run(request(folder, out, tile_size=64), client, progress=False).tiles
+    band = next((folder / "corner").glob("*B04*"))
+    os.utime(band, ns=(time.time_ns(), time.time_ns()))
+    again = crop_map.run(request(folder, out, tile_size=64, refresh=True), client, progress=False).tiles
+    assert 0 < again.n_kept < len(made.made)
+
+
+def test_a_tile_damaged_on_the_disk_is_made_again(whole, place, tmp_path, client):
+    out = tmp_path / "out"
+    crop_map.run(request(place, out), client, progress=False)
+    tile = sorted((out / ".cropglobe" / "tiles").glob("r*.tif"))[3]
+    content = bytearray(tile.read_bytes())
+    content[len(content) // 2] ^= 1
+    tile.write_bytes(content)
+    with pytest.warns(TileDamagedWarning, match=r"1 finished tiles"):
+        result = crop_map.run(request(place, out), client, progress=False)
+    assert result.tiles.n_kept == 8
+    assert files_of(out) == whole[0]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "cut"])
+def test_a_damaged_ledger_is_set_aside_and_made_anew_from_the_tiles(damage, whole, place, tmp_path, client):
+    out = tmp_path / "out"
+    crop_map.run(request(place, out), client, progress=False)
+    ledger = out / ".cropglobe" / "ledger.sqlite"
+    content = ledger.read_bytes()
+    harmed = {"garbage": b"\xa5" * len(content), "empty": b"", "cut": content[: len(content) // 2]}[damage]
+    ledger.write_bytes(harmed)
+    if damage == "empty":  # that is a new database, and nothing warns
+        result = crop_map.run(request(place, out), client, progress=False)
+    else:
+        with pytest.warns(LedgerDamagedWarning, match="set aside"):
+            result = crop_map.run(request(place, out), client, progress=False)
+        assert (out / ".cropglobe" / "ledger.damaged-1.sqlite").read_bytes() == harmed
+    assert result.tiles.n_kept == 9
+    assert files_of(out) == whole[0]
+
+
+def test_two_runs_in_one_folder_the_second_names_the_first(place, tmp_path, client):
+    out = tmp_path / "out"
+    (out / ".cropglobe").mkdir(parents=True)
+    with (
+        locked(out / ".cropglobe" / "lock"),
+        pytest.raises(FolderInUseError, match=rf"process {os.getpid()} on .*, since 20"),
+    ):
+        crop_map.run(request(place, out), client, progress=False)
+    crop_map.run(request(place, out), client, progress=False)  # the lock is free again
+
+
+def test_results_given_back_are_the_same_bytes(whole, place, tmp_path, client):
+    crop_map.run(request(place, tmp_path / "out", results="returned"), client, progress=False)
+    assert files_of(tmp_path / "out") == whole[0]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop_a_run_ends_within_five_seconds_and_can_go_on(number, code, place, whole, tmp_path):
+    """With worker processes, as the command starts them."""
+    out = tmp_path / "out"
+    options = {"aoi": "aoi.geojson", "catalog": "catalog.json", "model": "model"}
+    command = [sys.executable, "-m", "pipelines.cli", "map", "--out", str(out), "--year", "2021"]
+    command += ["--radiometry", "trust", "--tile-size", "16", "--workers", "1"]
+    command += [word for key, name in options.items() for word in (f"--{key}", str(place / name))]
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        limit = time.monotonic() + 60
+        while not list(out.glob(".cropglobe/tiles/r*.tif")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        asked = time.monotonic()
+        process.send_signal(number)
+        process.wait(timeout=30)
+        took = time.monotonic() - asked
+        told = process.stderr.read()
+    assert process.returncode == code, told
+    assert took < 5
+    assert "Run the same command again to go on" in told
+    assert "Traceback" not in told
+    main(command[3:])
+    assert files_of(out) == whole[0]
+
+
+def test_pixels_of_a_map_that_went_on_are_those_of_its_tiles(runner, whole, tmp_path):
+    out = tmp_path / "out"
+    runner(out, kill_at=whole[1] // 3)
+    runner(out)
+    with rasterio.open(out / "status.tif") as joined:
+        status = joined.read(1)
+    parts = [rasterio.open(path) for path in (out / ".cropglobe" / "tiles").glob("r*.tif")]
+    assert sum(part.width * part.height for part in parts) == status.size
+    for part in parts:
+        with part:
+            assert part.count == 5
