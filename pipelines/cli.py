@@ -205,7 +205,8 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _fail(error.format_message(), BAD_USAGE, verbose=verbose, error=error)
     except (KeyboardInterrupt, click.Abort) as error:
-        code = getattr(error, "exit_code", None)  # of a run that can go on
+        stopped = error.__cause__ or error  # click hands on its own exception
+        code = getattr(stopped, "exit_code", None)  # of a run that can go on
         more = " Run the same command again to go on: what is done is kept." if code else ""
         click.echo(f"Interrupted.{more}", err=True)
         sys.exit(code or INTERRUPTED)

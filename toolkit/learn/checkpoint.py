@@ -22,6 +22,7 @@ from torch import nn
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import CheckpointError, CropglobeError
+from toolkit.learn.device import without_values
 from toolkit.learn.networks import NETWORKS, check_values, network_like
 from toolkit.legend import Legend
 from toolkit.storage import whole_folder
@@ -233,7 +234,7 @@ def _card_bytes(checkpoint: Checkpoint, weights: bytes) -> bytes:
 
 def _empty_network(checkpoint: Checkpoint) -> nn.Module:
     """Return the network without values: fast, and the random state stays untouched."""
-    with torch.device("meta"):
+    with without_values():
         n_classes = len(checkpoint.legend.names)
         return network_like(checkpoint.state, checkpoint.network, checkpoint.recipe.shape, n_classes)
 

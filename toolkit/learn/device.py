@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from toolkit.errors import ModelError
 
@@ -37,6 +38,24 @@ def resolve_device(name: str) -> torch.device:
         msg = f"Device {name!r} is not there: torch sees {n_gpus} GPU. Use device='auto' or 'cpu'."
         raise ModelError(msg)
     return torch.device(name)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of first weights: without values it would load torch's compiler, 3 s."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func.__name__ in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Build networks without values inside the block: fast, and the random state stays untouched."""
+    with torch.device("meta"), _Undrawn():
+        yield
 
 
 @contextmanager

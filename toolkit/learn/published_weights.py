@@ -20,6 +20,7 @@ import torch
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import CheckpointError, LabelError
 from toolkit.learn.checkpoint import Checkpoint
+from toolkit.learn.device import without_values
 from toolkit.learn.networks import build_network
 from toolkit.learn.samples import Samples
 from toolkit.learn.seasons import cut_season
@@ -255,7 +256,7 @@ def _legend_of(state: State, crops: Sequence[str], path: Path) -> Legend:
 
 def _check_weights(state: State, network: str, recipe: FeatureRecipe, n_classes: int, path: Path) -> None:
     """Raise unless names and shapes are those of the network."""
-    with torch.device("meta"):
+    with without_values():
         wanted = build_network(network, recipe.shape, n_classes).state_dict()
     missing, unknown = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     other = [

@@ -103,7 +103,6 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
     Raises:
         StorageError: it cannot be written.
     """
-    fresh = not path.exists()
     try:
         connection = _opened(path)
     except sqlite3.DatabaseError as error:
@@ -115,10 +114,10 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
             "anew from the tiles beside it. Tiles whose checksum does not hold are made again."
         )
         warnings.warn(msg, LedgerDamagedWarning, stacklevel=3)
-        connection, fresh = _opened(path), True
+        connection = _opened(path)
     try:
         ledger = Ledger(connection)
-        if fresh:
+        if next(ledger.rows(), None) is None:  # new, or lost
             for row in rebuilt_rows(path.parent / "tiles"):
                 ledger.commit(Row(**row))
         yield ledger
