@@ -184,6 +184,13 @@ class MapRequest(EmitRequest):
         description="Days by which crops grow later here than where the model was trained ('cropglobe "
         "transfer' tells); the season is moved by whole steps.",
     )
+    engine: Literal["auto", "torch", "onnx", "openvino"] = Field(
+        "auto", description="What computes the model; by default the fastest here that is exact enough."
+    )
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        "auto", description="Numbers that the model is computed with."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     allow_change: bool = Field(
         False,
         description="Make the map anew where --out holds one of another request; tiles that stay the same "

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.config import MapRequest
 from pipelines.content_keys import TileKeys
+from pipelines.engine_choice import chosen_engines, with_engines
 from pipelines.folder import versions, write_json
 from pipelines.frozen_inputs import frozen_inputs
 from pipelines.interruption import interruptible
@@ -22,7 +23,7 @@ from pipelines.tile_features import freeze
 from pipelines.tile_run import run_all_tiles
 from pipelines.tiling import TileCut, choose_cut
 from toolkit.area.grid import Lattice
-from toolkit.cluster import Connectable
+from toolkit.cluster import Connectable, connect_on_demand
 from toolkit.errors import NothingMappedWarning
 from toolkit.maps.tiles import Stopwatch
 
@@ -50,7 +51,11 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     watch = Stopwatch()
     setup = set_up(config)
-    with run_folder(config.out) as folder, interruptible() as interruption:
+    with (
+        run_folder(config.out) as folder,
+        interruptible() as interruption,
+        connect_on_demand(client or config.scheduler, workers=config.workers) as connected,
+    ):
         inputs, cropland = frozen_inputs(setup, folder, tell=tell)
         watch.lap("search")
         job = TileJob(
@@ -60,13 +65,14 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
             cropland=cropland.source,
         )
         items = [item for one in inputs for item in one.found.items]
+        order = tuple(_cut(inputs, setup, folder).tiles(setup.geobox))
+        job = with_engines(job, order, config, folder, client=connected, tell=tell)
         tiles = run_all_tiles(
-            tuple(_cut(inputs, setup, folder).tiles(setup.geobox)),
+            order,
             job,
             TileKeys(_shared(job, inputs), setup.aoi, items),
             folder,
-            config,
-            client=client,
+            client=connected,
             tell=tell,
             interruption=interruption,
         )
@@ -85,7 +91,8 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
             cropland=cropland.of_tiles(report.kept.cropland for report in tiles.reports),
         )
         config.write(config.out / "run.yaml")
-        write_json(_record(result, setup), config.out / RECORD)
+        engines = chosen_engines(folder)
+        write_json({**_record(result, setup), "engines": engines}, config.out / RECORD)
     return result
 
 
@@ -124,6 +131,7 @@ def _shared(job: TileJob, inputs: tuple[SensorInput, ...]) -> dict[str, Any]:
         "sensors": [
             {
                 "model": one.model_hash,
+                "engine": one.setting.to_dict(),
                 "recipe": asked.checkpoint.recipe.to_dict(),
                 "first_day": str(one.season.start),
                 "last_day": str(one.season.end),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +17,13 @@ from toolkit.area.aoi import AOI
 from toolkit.area.grid import Tile, inside
 from toolkit.area.season import Season
 from toolkit.cubes.composite import observation_layers
+from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.learn.combine import combine_sensors
-from toolkit.learn.predict import class_probabilities, label
+from toolkit.learn.engines.agreement import Agreement
+from toolkit.learn.engines.setting import EngineSetting
+from toolkit.learn.predict import Predictor, class_probabilities, label, make_predictor
 from toolkit.legend import Status
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer, assemble, outside, without_cropland
 from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
@@ -44,6 +47,8 @@ class SensorJob:
     """Content hash of the checkpoint, so that a worker never uses an older one it still holds."""
     season: Season
     """Days of the features."""
+    setting: EngineSetting = field(default_factory=EngineSetting)
+    """How the model is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,7 @@ def make_tile(task: TileTask, job: TileJob) -> TileReport:
         mapped=int((labels.crop > 0).sum()),
         failed=tuple(item for one in told for item in one.failed),
         cropland=mask.counts(within),
+        agreement=sum((one.agreement for one in told), Agreement()),
     )
     content = encode_tile(labels, tile, job.layers, report=kept.to_json())
     made = TileFile(name=tile.name, content_key=task.content_key, sha256=sha256(content).hexdigest())
@@ -129,6 +135,8 @@ class Told:
     """As :func:`toolkit.learn.predict.class_probabilities` gives them."""
     seen: xr.Dataset
     """Observations and longest gap."""
+    agreement: Agreement
+    """Of the engine with float32, on some of the pixels."""
     reads: ReadCounts
     """What was read."""
     failed: tuple[FailedItem, ...]
@@ -137,16 +145,17 @@ class Told:
 
 def _ask_sensor(tile: Tile, one: SensorJob, wanted: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
     """Read, composite and predict what one sensor sees of a tile."""
-    checkpoint = _checkpoint(one.model, one.model_hash)
-    recipe = replace(checkpoint.recipe, first_step=one.season.first_step)  # the season may have been moved
+    predictor = _predictor(one.model, one.model_hash, one.setting)
+    recipe = recipe_of(one)
     made = features_of_tile(tile, one.items, recipe, one.season, wanted=wanted)
     made.features.to_numpy()[~wanted] = np.nan  # in place: features are the largest thing in memory
     watch.lap("read and composite")
-    probabilities = class_probabilities(made.features, checkpoint)
+    probabilities = class_probabilities(made.features, predictor)
     watch.lap("predict")
     return Told(
-        sensor=checkpoint.recipe.sensor,
+        sensor=recipe.sensor,
         probabilities=probabilities,
+        agreement=probabilities.attrs["agreement"],
         seen=observation_layers(made.features.step_observations),
         reads=made.reads,
         failed=made.failed,
@@ -164,6 +173,26 @@ def observed_by_all(seen: list[xr.Dataset]) -> xr.Dataset:
     total = sum(part["observations"].to_numpy().astype(np.uint16) for part in seen)
     observations = np.minimum(total, 255).astype(np.uint8)
     return seen[0].assign(observations=seen[0]["observations"].copy(data=observations))
+
+
+def recipe_of(one: SensorJob) -> FeatureRecipe:
+    """Return how a sensor's features are made; the season may have been moved."""
+    return replace(model_of_worker(one).recipe, first_step=one.season.first_step)
+
+
+def model_of_worker(one: SensorJob) -> Checkpoint:
+    """Return the model of a sensor, read once per worker and run.
+
+    Raises:
+        ModelError: it changed during the run.
+    """
+    return _checkpoint(one.model, one.model_hash)
+
+
+@lru_cache(maxsize=2)
+def _predictor(model: Path, model_hash: str, setting: EngineSetting) -> Predictor:
+    """Model of a sensor made ready, once per worker and run: some engines take seconds for it."""
+    return make_predictor(_checkpoint(model, model_hash), setting)
 
 
 @lru_cache(maxsize=2)

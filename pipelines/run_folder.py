@@ -46,8 +46,13 @@ class RunFolder:
 
     @property
     def choices(self) -> Path:
-        """What was chosen for this machine: size of tiles, engine."""
+        """How the tiles are cut, as the memory of the first machine allowed."""
         return self.state / "choices.json"
+
+    @property
+    def engines(self) -> Path:
+        """What the trials of engines saw and chose."""
+        return self.state / "engines.json"
 
     @property
     def inputs(self) -> Path:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import xarray as xr
+from distributed import Client
 
-from pipelines.config import MapRequest
 from pipelines.content_keys import TileKeys
 from pipelines.interruption import Interruption
 from pipelines.map_tile import TileJob, TileTask, failed_tile, make_tile
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder
 from toolkit.area.grid import Tile
-from toolkit.cluster import Connectable, connect, cores
 from toolkit.errors import TileDamagedWarning, TileQuarantinedWarning
 from toolkit.maps.ledger import Ledger, Row, open_ledger
 from toolkit.maps.tile_files import remove_unused, store_tile
@@ -55,9 +54,8 @@ def run_all_tiles(
     job: TileJob,
     keys: TileKeys,
     folder: RunFolder,
-    config: MapRequest,
     *,
-    client: Connectable,
+    client: Callable[[], Client],
     tell: Progress,
     interruption: Interruption,
 ) -> TileRun:
@@ -71,8 +69,7 @@ def run_all_tiles(
         job: what workers need.
         keys: gives the content key of each tile.
         folder: folder of the run.
-        config: the request.
-        client: as for :func:`toolkit.cluster.connect`.
+        client: connects when it is called: a map that is done needs no cluster.
         tell: tells how far the run is.
         interruption: keeps signals back while a tile is committed.
 
@@ -84,7 +81,7 @@ def run_all_tiles(
         kept = _kept(tasks, ledger, folder.tiles)
         remove_unused(folder.tiles, {report.made.path(folder.tiles).name for report in kept.values()})
         todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].kept.failed]
-        made = _make(todo, job, ledger, folder, config, client, tell, interruption) if todo else _Made()
+        made = _make(todo, job, ledger, folder, client(), tell, interruption) if todo else _Made()
     reports = {**kept, **made.reports}
     if made.quarantined:
         msg = (
@@ -138,8 +135,7 @@ def _make(  # tiles, job, ledger, folder, request, cluster, progress, signals: e
     job: TileJob,
     ledger: Ledger,
     folder: RunFolder,
-    config: MapRequest,
-    client: Connectable,
+    client: Client,
     tell: Progress,
     interruption: Interruption,
 ) -> _Made:
@@ -147,16 +143,14 @@ def _make(  # tiles, job, ledger, folder, request, cluster, progress, signals: e
     failures = Failures(
         sum(one.items.most_failed for one in job.sensors), sum(one.n_items for one in job.sensors)
     )
-    workers = min(config.workers or cores(), len(todo))
-    with connect(client or config.scheduler, workers=workers) as connected:
-        start = time.perf_counter()
-        for report in run_tiles(todo, partial(make_tile, job=job), client=connected, instead=_nothing):
-            if report is None:
-                continue
-            failures.add(report.kept.failed)
-            with interruption.commit():
-                made.reports[report.name] = _commit(report, ledger, folder.tiles)
-            tell.count("tiles", len(made.reports), len(todo), since=start)
+    start = time.perf_counter()
+    for report in run_tiles(todo, partial(make_tile, job=job), client=client, instead=_nothing):
+        if report is None:
+            continue
+        failures.add(report.kept.failed)
+        with interruption.commit():
+            made.reports[report.name] = _commit(report, ledger, folder.tiles)
+        tell.count("tiles", len(made.reports), len(todo), since=start)
     made.quarantined = [name for name in keys if name not in made.reports]
     for name in made.quarantined:
         ledger.quarantine(name, keys[name])

@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
 
 import dask
@@ -78,6 +79,25 @@ def connect(client: Connectable = None, *, workers: int | None = None) -> Iterat
             # Asked to close, a worker first ends its tile. What it writes is whole or absent: it may die.
             _kill(cluster)
             raise
+
+
+@contextmanager
+def connect_on_demand(
+    client: Connectable = None, *, workers: int | None = None
+) -> Iterator[Callable[[], Client]]:
+    """Give what connects when it is first called, and close that afterwards.
+
+    Args:
+        client: as for :func:`connect`.
+        workers: as for :func:`connect`.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def connected() -> Client:
+            return stack.enter_context(connect(client, workers=workers))
+
+        yield connected
 
 
 def check_workers(client: Client) -> None:

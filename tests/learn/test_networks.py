@@ -14,7 +14,7 @@ from torch import nn
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint
-from toolkit.learn.engine import fold_batch_norm
+from toolkit.learn.engines.torch_engine import fold_batch_norm
 from toolkit.learn.networks import NEEDS_STEPS, NETWORKS, build_network
 from toolkit.learn.predict import predict
 from toolkit.learn.samples import Samples
@@ -109,19 +109,27 @@ def test_bfloat16_after_folding_is_near_float32(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("size", [32, 256])
-def test_a_row_does_not_depend_on_its_place_in_the_batch_or_on_threads(name: str, size: int) -> None:
+def test_a_row_does_not_depend_on_its_place_in_the_batch(name: str, size: int) -> None:
     network, x = fold_batch_norm(trained_a_little(name, (6, 23))), batch(size, (6, 23))
     order = np.random.default_rng(0).permutation(size)
     alone = torch.zeros_like(x)
     alone[-1] = x[3]
-    n_threads = torch.get_num_threads()
     with torch.inference_mode():
         expected = network(x)
         assert torch.equal(network(x[order]), expected[order])
         assert torch.equal(network(alone)[-1], expected[3])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_more_threads_change_no_more_than_rounding(name: str) -> None:
+    """On a processor with AMX, TempCNN's last digits differ: so workers compute with one thread each."""
+    network, x = fold_batch_norm(trained_a_little(name, (6, 23))), batch(32, (6, 23))
+    n_threads = torch.get_num_threads()
+    with torch.inference_mode():
+        expected = network(x)
         torch.set_num_threads(2)
         try:
-            assert torch.equal(network(x), expected)
+            torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
         finally:
             torch.set_num_threads(n_threads)
 

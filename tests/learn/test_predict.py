@@ -15,8 +15,9 @@ from odc.geo.geobox import GeoBox
 
 from toolkit.errors import InputError, ModelError, RecipeMismatchError
 from toolkit.learn.checkpoint import Checkpoint, normalise
-from toolkit.learn.engine import Classifier, fold_batch_norm, torch_engine
-from toolkit.learn.predict import ENGINES, distinct_rows, predict, resolve_engine
+from toolkit.learn.engines.setting import EngineSetting
+from toolkit.learn.engines.torch_engine import fold_batch_norm, torch_classifier
+from toolkit.learn.predict import class_probabilities, distinct_rows, label, make_predictor, predict
 from toolkit.legend import Status
 
 MakeFeatures = Callable[..., xr.DataArray]
@@ -98,7 +99,7 @@ def test_nothing_observed_gives_an_empty_map(features: xr.DataArray, checkpoint:
 def test_a_pixel_does_not_depend_on_its_place_or_neighbours(
     features: xr.DataArray, checkpoint: Checkpoint
 ) -> None:
-    logits = torch_engine(checkpoint, torch.device("cpu"))
+    logits = torch_classifier(checkpoint, EngineSetting())
     rows = features.to_numpy().reshape(4, 8, -1).transpose(2, 0, 1).astype(np.float32)
     rows = np.ascontiguousarray(rows[:32])
     expected = logits(rows)
@@ -115,22 +116,15 @@ def test_a_pixel_does_not_depend_on_its_place_or_neighbours(
         torch.set_num_threads(n_threads)
 
 
-def test_every_batch_has_the_same_shape(
-    features: xr.DataArray, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_batch_has_the_same_shape(features: xr.DataArray, checkpoint: Checkpoint) -> None:
     shapes = []
+    predictor = make_predictor(checkpoint, EngineSetting(batch_size=32))
 
-    def spy(given: Checkpoint, device: torch.device) -> Classifier:
-        logits_of = torch_engine(given, device)
+    def remember(series: np.ndarray) -> np.ndarray:
+        shapes.append(series.shape)
+        return predictor.logits_of(series)
 
-        def remember(series: np.ndarray) -> np.ndarray:
-            shapes.append(series.shape)
-            return logits_of(series)
-
-        return remember
-
-    monkeypatch.setitem(ENGINES, "spy", spy)
-    layers = predict(features, checkpoint, engine="spy", **SMALL)
+    layers = label(class_probabilities(features, replace(predictor, logits_of=remember)))
     assert shapes == [(32, 4, 8)] * 2  # 54 pixels
     assert layers.identical(predict(features, checkpoint, **SMALL))
 
@@ -187,7 +181,6 @@ def test_unknown_engines_and_batches_are_refused(features: xr.DataArray, checkpo
         predict(features, checkpoint, engine="tensorrt")
     with pytest.raises(InputError, match="batch_size is 0"):
         predict(features, checkpoint, batch_size=0)
-    assert resolve_engine("auto") is ENGINES["torch"]
 
 
 @pytest.mark.parametrize("convolution", [torch.nn.Conv1d, torch.nn.Conv2d])

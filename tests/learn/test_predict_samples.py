@@ -13,7 +13,7 @@ import xarray as xr
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import LabelError, RecipeMismatchError
 from toolkit.learn.checkpoint import Checkpoint
-from toolkit.learn.predict import class_probabilities
+from toolkit.learn.predict import class_probabilities, make_predictor
 from toolkit.learn.predict_samples import run_samples, sample_features, sample_probabilities
 from toolkit.learn.samples import Samples
 from toolkit.legend import CropClass, Legend
@@ -25,7 +25,9 @@ def test_the_probabilities_are_those_of_a_map(
     checkpoint: Checkpoint, make_features: Callable[..., xr.DataArray], recipe: FeatureRecipe
 ) -> None:
     features = make_features(np.arange(12).reshape(3, 4) % 3, recipe)
-    mapped = class_probabilities(features, checkpoint)["probability"].to_numpy().reshape(7, 12).T
+    mapped = (
+        class_probabilities(features, make_predictor(checkpoint))["probability"].to_numpy().reshape(7, 12).T
+    )
     series = features.to_numpy().reshape(*recipe.shape, 12).transpose(2, 0, 1)
     np.testing.assert_allclose(sample_probabilities(series, checkpoint, batch_size=5), mapped, atol=1e-5)
 

@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from toolkit.errors import InputError, ModelError
+from toolkit.errors import InputError
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.device import resolve_device
-from toolkit.learn.engine import Classifier, Engine, torch_engine
+from toolkit.learn.engines.agreement import Agreement, compare
+from toolkit.learn.engines.setting import Classifier, EngineSetting, Precision
+from toolkit.learn.engines.table import prepare
 from toolkit.learn.pixels import check_features, observed, take_pixels
 from toolkit.legend import NODATA, Status
 
 NO_PERCENT = 255
 """Value of ``confidence`` and ``probability`` where there is no data."""
 
-ENGINES: Mapping[str, Engine] = {"torch": torch_engine}
-"""Name -> what makes a function from series to logits out of a checkpoint."""
-
 CHUNK = 16_384
 """Pixels in which equal series are looked for: 28 MB of ten bands and a season, 64 lines of a tile."""
+COMPARED = (16, 256)
+"""Least and most pixels of a tile that are computed in float32 too, one in a thousand between them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """A model made ready to be computed in one way, and in float32 to compare with."""
+
+    checkpoint: Checkpoint
+    """The model."""
+    setting: EngineSetting
+    """How it is computed."""
+    logits_of: Classifier
+    """Computes it."""
+    exact: Classifier | None
+    """Computes it in float32; None if that is the setting."""
+
+
+def make_predictor(checkpoint: Checkpoint, setting: EngineSetting | None = None) -> Predictor:
+    """Return a model made ready; keep it for many tiles, as some engines take seconds for it.
+
+    Args:
+        checkpoint: the model.
+        setting: engine, precision, device; default PyTorch in float32 on the GPU, if there is one.
+
+    Raises:
+        ModelError: the engine or device is not here, or a name is unknown.
+        InputError: batches of less than one pixel.
+    """
+    setting = setting or EngineSetting(device=str(resolve_device("auto")))
+    if setting.batch_size < 1:
+        msg = f"batch_size is {setting.batch_size!r}; allowed: 1 or more. Use 256."
+        raise InputError(msg)
+    plain = replace(setting, engine="torch", precision="fp32", ranges=())
+    logits_of = prepare(checkpoint, setting)
+    exact = None if setting == plain else prepare(checkpoint, plain)
+    return Predictor(checkpoint=checkpoint, setting=setting, logits_of=logits_of, exact=exact)
 
 
 def predict(
@@ -30,7 +67,8 @@ def predict(
     checkpoint: Checkpoint,
     *,
     device: str = "auto",
-    engine: str = "auto",
+    engine: str = "torch",
+    precision: Precision = "fp32",
     batch_size: int = 256,
 ) -> xr.Dataset:
     """Return the crop of each pixel.
@@ -42,7 +80,9 @@ def predict(
         features: float32 reflectance, dims band, step, y, x; NaN where not observed.
         checkpoint: the model.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        engine: ``auto`` or a name in :data:`ENGINES`.
+        engine: ``torch``, ``onnx`` or ``openvino``;
+            :func:`toolkit.learn.engines.trial.choose_engine` tells which is fast here.
+        precision: ``fp32``, ``bf16`` or ``int8``.
         batch_size: pixels computed at once.
 
     Returns:
@@ -57,44 +97,35 @@ def predict(
 
     Raises:
         RecipeMismatchError: the features are not those the model was trained on.
-        ModelError: unknown engine or device.
+        ModelError: unknown engine or device, or one that is not here.
         InputError: batch size below 1.
     """
-    return label(
-        class_probabilities(features, checkpoint, device=device, engine=engine, batch_size=batch_size)
+    setting = EngineSetting(
+        engine=engine,
+        precision=precision,
+        batch_size=batch_size,
+        device=str(resolve_device(device)),
     )
+    return label(class_probabilities(features, make_predictor(checkpoint, setting)))
 
 
-def class_probabilities(
-    features: xr.DataArray,
-    checkpoint: Checkpoint,
-    *,
-    device: str = "auto",
-    engine: str = "auto",
-    batch_size: int = 256,
-) -> xr.Dataset:
+def class_probabilities(features: xr.DataArray, predictor: Predictor) -> xr.Dataset:
     """Return how probable each class is at each pixel, unrounded, so that sensors can be combined.
+
+    Some of the pixels are computed in float32 too. Where their classes differ too much, all are.
 
     Args:
         features: as for :func:`predict`.
-        checkpoint: as for :func:`predict`.
-        device: as for :func:`predict`.
-        engine: as for :func:`predict`.
-        batch_size: as for :func:`predict`.
+        predictor: the model, made ready.
 
     Returns:
         ``probability`` float64 ``(crop_class, y, x)``, softmax, NaN without a class; ``status`` uint8
-        ``(y, x)``.
+        ``(y, x)``; attribute ``agreement``, an :class:`toolkit.learn.engines.agreement.Agreement`.
 
     Raises:
         RecipeMismatchError: the features are not those the model was trained on.
-        ModelError: unknown engine or device.
-        InputError: batch size below 1.
     """
-    if batch_size < 1:
-        msg = f"batch_size is {batch_size!r}; allowed: 1 or more. Use 256."
-        raise InputError(msg)
-    logits_of = resolve_engine(engine)(checkpoint, resolve_device(device))
+    checkpoint = predictor.checkpoint
     features = check_features(features, checkpoint.recipe)
     values = np.asarray(features.data)
     height, width = values.shape[2:]
@@ -102,12 +133,14 @@ def class_probabilities(
     status = np.where(usable, Status.MAPPED, Status.NOT_OBSERVED).astype(np.uint8).ravel()
     probability = np.full((len(checkpoint.legend.names), height * width), np.nan)
     index = np.flatnonzero(usable)
+    agreement = _agreement(values, index, predictor)
+    logits_of = predictor.logits_of if agreement.close else predictor.exact or predictor.logits_of
     for first in range(0, len(index), CHUNK):
         here = index[first : first + CHUNK]
         rows, places = take_pixels(values, here), np.arange(len(here))
         if rows.shape[2] == 1:  # spectra: whole seasons of two pixels are never the same
             rows, places = distinct_rows(rows)
-        logits = _logits(normalise(rows, checkpoint.mean, checkpoint.std), logits_of, batch_size)[places]
+        logits = _logits(_normalised(rows, checkpoint), logits_of, predictor.setting.batch_size)[places]
         fine = np.isfinite(logits).all(axis=1)
         status[here[~fine]] = Status.FAILED
         probability[:, here[fine]] = _softmax(logits[fine]).T
@@ -117,7 +150,27 @@ def class_probabilities(
             "status": (("y", "x"), status.reshape(height, width)),
         },
         coords={**_place(features), "crop_class": list(checkpoint.legend.names)},
+        attrs={"agreement": agreement},
     )
+
+
+def _agreement(
+    values: npt.NDArray[np.float32], index: npt.NDArray[np.intp], predictor: Predictor
+) -> Agreement:
+    """Compare an engine with float32 on pixels spread over a tile."""
+    if predictor.exact is None or not len(index):
+        return Agreement()
+    n = min(len(index), max(COMPARED[0], min(COMPARED[1], len(index) // 1000)))
+    spread = index[np.linspace(0, len(index) - 1, n).astype(np.intp)]
+    rows = _normalised(take_pixels(values, spread), predictor.checkpoint)
+    fast = _logits(rows, predictor.logits_of, predictor.setting.batch_size)
+    exact = _logits(rows, predictor.exact, n)
+    fine = np.isfinite(exact).all(axis=1)
+    return compare(fast[fine], exact[fine])
+
+
+def _normalised(rows: npt.NDArray[np.float32], checkpoint: Checkpoint) -> npt.NDArray[np.float32]:
+    return normalise(rows, checkpoint.mean, checkpoint.std)
 
 
 def distinct_rows(
@@ -160,20 +213,6 @@ def label(probabilities: xr.Dataset) -> xr.Dataset:
         },
         coords=probabilities.coords,
     )
-
-
-def resolve_engine(name: str) -> Engine:
-    """Return the engine of a name; ``auto`` is torch, as it runs everywhere.
-
-    Raises:
-        ModelError: the name is unknown.
-    """
-    if name == "auto":
-        return ENGINES["torch"]
-    if name not in ENGINES:
-        msg = f"Engine {name!r} is unknown. Known: auto, {', '.join(ENGINES)}. Choose one of them."
-        raise ModelError(msg)
-    return ENGINES[name]
 
 
 def _logits(

@@ -23,6 +23,7 @@ from rasterio.windows import Window
 
 from toolkit.area.grid import Tile
 from toolkit.errors import CropglobeError, RemoteError, StorageError, WorkerError
+from toolkit.learn.engines.agreement import Agreement
 from toolkit.legend import Legend
 from toolkit.maps.geotiff import write_layer
 from toolkit.maps.layers import LAYERS, Layer
@@ -47,6 +48,8 @@ class Kept:
     """Scenes that could not be read and were left out."""
     cropland: CroplandCounts = field(default_factory=CroplandCounts)
     """Pixels of the area by what the mask of cropland says of them."""
+    agreement: Agreement = field(default_factory=Agreement)
+    """Of the engine with float32, on some of the pixels."""
 
     def to_json(self) -> str:
         """Return it as text; :meth:`from_json` reads it."""
@@ -60,6 +63,7 @@ class Kept:
             mapped=values.get("mapped", 0),
             failed=tuple(FailedItem(**one) for one in values.get("failed", ())),
             cropland=CroplandCounts(**values.get("cropland", {})),
+            agreement=Agreement(**values.get("agreement", {})),
         )
 
 

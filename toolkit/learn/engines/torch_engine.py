@@ -1,24 +1,18 @@
-"""A checkpoint made fast: series in, logits out."""
+"""PyTorch: batch normalisation folded, channels last, float32 or bfloat16."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from toolkit.learn.checkpoint import Checkpoint
-from toolkit.learn.device import reproducible
+from toolkit.learn.device import has_bf16_units, reproducible, resolve_device
+from toolkit.learn.engines.setting import Classifier, EngineSetting, Series
 
-Series = npt.NDArray[np.float32]
-
-Classifier = Callable[[Series], Series]
-"""Normalised float32 ``(n, band, step)`` -> logits float32 ``(n, crop_class)``."""
-
+FOREST = "random_forest"
+"""The one model without layers: PyTorch alone computes it."""
 _NORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv1d: nn.BatchNorm1d,
     nn.Conv2d: nn.BatchNorm2d,
@@ -26,31 +20,38 @@ _NORMS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-class Engine(Protocol):
-    """Prepares a checkpoint for a device."""
-
-    def __call__(self, checkpoint: Checkpoint, device: torch.device) -> Classifier:
-        """Return the function that gives logits."""
-
-
-def torch_engine(checkpoint: Checkpoint, device: torch.device) -> Classifier:
-    """Return float32 PyTorch, with batch normalisation folded and channels last.
+def torch_classifier(checkpoint: Checkpoint, setting: EngineSetting) -> Classifier:
+    """Return PyTorch on a CPU or GPU.
 
     Args:
         checkpoint: the model.
-        device: where to compute.
+        setting: device and precision.
+
+    Raises:
+        ModelError: the device is not there.
     """
-    network = fold_batch_norm(checkpoint.build()).to(device)
+    device = resolve_device(setting.device)
+    kind = torch.bfloat16 if setting.precision == "bf16" else torch.float32
+    network = fold_batch_norm(checkpoint.build()).to(device, kind)
     if any(isinstance(module, nn.Conv2d) for module in network.modules()):
         # 1.4 times as fast as the network as trained, in the trials of BENCH.md, with the folding.
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
     def logits_of(series: Series) -> Series:
         with torch.inference_mode(), reproducible(device):
-            logits = network(torch.from_numpy(series).to(device))
-            return np.asarray(logits.cpu().numpy(), np.float32)
+            logits = network(torch.from_numpy(series).to(device, kind))
+            return np.asarray(logits.float().cpu().numpy(), np.float32)
 
     return logits_of
+
+
+def torch_lacks(checkpoint: Checkpoint, setting: EngineSetting) -> str:
+    """Return why PyTorch cannot serve, empty if it can: bfloat16 needs a processor that has it."""
+    if setting.precision == "bf16" and checkpoint.network == FOREST:
+        return "a forest is no network"
+    if setting.precision == "bf16" and not has_bf16_units(resolve_device(setting.device)):
+        return "the processor has no units for bfloat16"
+    return ""
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

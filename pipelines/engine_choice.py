@@ -1,0 +1,117 @@
+"""Engines of a map: tried once on a worker, with series of the area, and frozen with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from distributed import Client
+
+from pipelines.config import MapRequest
+from pipelines.folder import write_json
+from pipelines.map_tile import SensorJob, TileJob, model_of_worker, recipe_of
+from pipelines.progress import Progress
+from pipelines.run_folder import RunFolder, read_json
+from pipelines.tile_features import features_of_tile
+from toolkit.area.grid import Tile, inside
+from toolkit.learn.engines.setting import EngineSetting
+from toolkit.learn.engines.trial import choose_engine
+from toolkit.learn.pixels import check_features, observed, take_pixels
+from toolkit.scenes.cropland import read_cropland
+
+TRIAL_EDGE = 64
+"""Edge of the part of a tile whose series are tried, pixels."""
+TRIAL_SERIES = 512
+"""Most series that are tried; in float32 CropNet takes a second or two for them on one core."""
+TRIAL_TILES = 3
+"""Tiles that are looked at for series, from the middle of the map on."""
+FEW_PIXELS = 20_000
+"""A map of fewer pixels is made in float32 at once: a trial would take as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialOptions:
+    """What the user wants of the engine."""
+
+    engine: str
+    precision: str
+    device: str
+
+
+def with_engines(
+    job: TileJob,
+    order: Sequence[Tile],
+    config: MapRequest,
+    folder: RunFolder,
+    *,
+    client: Callable[[], Client],
+    tell: Progress,
+) -> TileJob:
+    """Return the job with the engine of each sensor: as the folder says, else chosen by a trial on a worker.
+
+    Args:
+        job: what workers need.
+        order: tiles of the map.
+        config: says which engines may be chosen.
+        folder: folder of the run, where the choice is frozen.
+        client: connects when it is called.
+        tell: tells how far the run is.
+
+    Raises:
+        ModelError: what is asked for cannot serve on the workers.
+    """
+    options = TrialOptions(engine=config.engine, precision=config.precision, device=config.device)
+    wanted = {"models": [one.model_hash for one in job.sensors], **_plain(options)}
+    known = read_json(folder.engines)
+    if known is None or known["wanted"] != wanted:
+        n_pixels = sum(tile.geobox.shape.x * tile.geobox.shape.y for tile in order)
+        middle = [] if n_pixels < FEW_PIXELS else list(order[len(order) // 2 :])[:TRIAL_TILES]
+        if middle:
+            tell.stage("trying engines on a worker")
+        chosen = [client().submit(try_engines, one, job, middle, options).result() for one in job.sensors]
+        known = {"wanted": wanted, "chosen": chosen}
+        write_json(known, folder.engines)
+    settings = [EngineSetting.from_dict(one["setting"]) for one in known["chosen"]]
+    sensors = [replace(one, setting=setting) for one, setting in zip(job.sensors, settings, strict=True)]
+    return replace(job, sensors=tuple(sensors))
+
+
+def chosen_engines(folder: RunFolder) -> list[Mapping[str, Any]]:
+    """Return what the trials of a run saw, sensor by sensor, as plain values."""
+    known = read_json(folder.engines)
+    return [] if known is None else list(known["chosen"])
+
+
+def try_engines(
+    one: SensorJob, job: TileJob, middle: Sequence[Tile], options: TrialOptions
+) -> dict[str, Any]:
+    """Choose the engine of a sensor's model with series of the area (runs on a worker)."""
+    checkpoint = model_of_worker(one)
+    series = np.empty((0, *checkpoint.recipe.shape), np.float32)
+    for tile in middle:
+        found = _series(one, job, tile)
+        series = np.concatenate([series, found])[:TRIAL_SERIES]
+        if len(series) == TRIAL_SERIES:
+            break
+    return choose_engine(checkpoint, series, **_plain(options)).to_dict()
+
+
+def _series(one: SensorJob, job: TileJob, tile: Tile) -> npt.NDArray[np.float32]:
+    """Return observed series from the middle of a tile, float32 ``(n, band, step)``."""
+    height, width = tile.geobox.shape.yx
+    top, left = max(0, (height - TRIAL_EDGE) // 2), max(0, (width - TRIAL_EDGE) // 2)
+    part = tile.geobox[top : min(height, top + TRIAL_EDGE), left : min(width, left + TRIAL_EDGE)]
+    recipe = recipe_of(one)
+    wanted = inside(job.aoi, part) & read_cropland(job.cropland, part).cropland
+    if not wanted.any():
+        return np.empty((0, *recipe.shape), np.float32)
+    made = features_of_tile(replace(tile, geobox=part), one.items, recipe, one.season, wanted=wanted)
+    values = np.asarray(check_features(made.features, recipe).data)
+    return take_pixels(values, np.flatnonzero(observed(values) & wanted))
+
+
+def _plain(options: TrialOptions) -> dict[str, str]:
+    return {"engine": options.engine, "precision": options.precision, "device": options.device}

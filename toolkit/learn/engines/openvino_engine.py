@@ -1,0 +1,127 @@
+"""OpenVINO: the network's graph in float32, bfloat16 or eight-bit integers, on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from toolkit.errors import ModelError
+from toolkit.learn.checkpoint import Checkpoint
+from toolkit.learn.device import has_bf16_units
+from toolkit.learn.engines.onnx_graph import graph_lacks, onnx_graph
+from toolkit.learn.engines.setting import Classifier, EngineSetting, Series
+
+CONVOLUTION = "Convolution"
+ACTIVATION_LEVELS, WEIGHT_LEVELS = 256, 255
+"""Steps of eight-bit numbers; weights are symmetric, so that zero is one of them."""
+CLIPPED_PERCENT = 99.99
+"""Inputs of a layer beyond this percentile are clipped: one outlier must not make all steps coarse."""
+
+
+def openvino_classifier(checkpoint: Checkpoint, setting: EngineSetting) -> Classifier:
+    """Return OpenVINO, with as many threads as torch has in this process.
+
+    Args:
+        checkpoint: the model.
+        setting: precision and shape of a batch; with int8 also the ranges of :func:`calibrate`.
+
+    Raises:
+        ModelError: int8 without ranges, or those of another network.
+    """
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(onnx_graph(checkpoint, setting.batch_size))
+    if setting.precision == "int8":
+        _quantise(model, setting.ranges)
+    compiled = core.compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "bf16" if setting.precision == "bf16" else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # several workers share a machine
+        },
+    )
+    request = compiled.create_infer_request()
+
+    def logits_of(series: Series) -> Series:
+        request.infer({0: np.ascontiguousarray(series)})
+        return np.array(request.get_output_tensor(0).data, np.float32)
+
+    return logits_of
+
+
+def openvino_lacks(checkpoint: Checkpoint, setting: EngineSetting) -> str:
+    """Return why OpenVINO cannot serve, empty if it can."""
+    if not setting.device.startswith("cpu"):
+        return "it is used on CPUs only"
+    if setting.precision == "bf16" and not has_bf16_units(torch.device("cpu")):
+        return "the processor has no units for bfloat16"
+    if setting.precision == "int8" and not checkpoint.network.startswith(("cropnet", "compact")):
+        return "only convolutions are computed in eight-bit integers"
+    return graph_lacks(checkpoint, "openvino")
+
+
+def calibrate(checkpoint: Checkpoint, series: Series, batch_size: int) -> tuple[tuple[float, float], ...]:
+    """Return the least and greatest input of each convolution, for int8.
+
+    Post-training quantisation as in Jacob et al. 2018 (doi:10.1109/CVPR.2018.00286): activations per layer,
+    weights per output channel.
+
+    Args:
+        checkpoint: the model.
+        series: normalised float32 ``(n, band, step)``, of the area to be mapped; whole batches are used.
+        batch_size: pixels of a batch.
+    """
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(onnx_graph(checkpoint, batch_size))
+    inputs = [node.input_value(0) for node in _convolutions(model)]
+    model.add_outputs(inputs)
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    seen: list[list[tuple[float, float]]] = [[] for _ in inputs]
+    for first in range(0, len(series) - batch_size + 1, batch_size):
+        told = compiled([series[first : first + batch_size]])
+        for k, ranges in enumerate(seen):
+            values: npt.NDArray[np.float32] = told[k + 1]
+            ranges.append((float(values.min()), float(np.percentile(values, CLIPPED_PERCENT))))
+    return tuple((min(low for low, _ in one), max(high for _, high in one)) for one in seen)
+
+
+def _convolutions(model: Any) -> list[Any]:
+    return [node for node in model.get_ordered_ops() if node.get_type_name() == CONVOLUTION]
+
+
+def _quantise(model: Any, ranges: Sequence[tuple[float, float]]) -> None:
+    """Put steps of eight bits before each convolution; OpenVINO then computes it in integers."""
+    from openvino import opset13 as operators
+
+    convolutions = _convolutions(model)
+    if len(ranges) != len(convolutions):
+        msg = (
+            f"Ranges of {len(ranges)} convolutions are given, the network has {len(convolutions)}. "
+            "Choose the engine anew."
+        )
+        raise ModelError(msg)
+    for node, (least, greatest) in zip(convolutions, ranges, strict=True):
+        low, high = np.float32(0), np.float32(max(greatest, 1e-6))
+        if least < 0:
+            high = np.float32(max(-least, greatest))
+            low, high = -high, high * np.float32(127 / 128)
+        edges = [operators.constant(value.reshape(1)) for value in (np.asarray(low), np.asarray(high))]
+        steps = operators.fake_quantize(node.input_value(0), *edges, *edges, ACTIVATION_LEVELS)
+        node.input(0).replace_source_output(steps.output(0))
+        weights = node.input_value(1).get_node().get_data()
+        size = np.abs(weights).max(axis=tuple(range(1, weights.ndim)), keepdims=True)
+        size = np.maximum(size, 1e-12).astype(np.float32)
+        sides = [operators.constant(side) for side in (-size, size)]
+        coarse = operators.fake_quantize(node.input_value(1), *sides, *sides, WEIGHT_LEVELS)
+        node.input(1).replace_source_output(coarse.output(0))
+    model.validate_nodes_and_infer_types()
