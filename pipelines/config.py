@@ -184,7 +184,7 @@ class MapRequest(EmitRequest):
         description="Days by which crops grow later here than where the model was trained ('cropglobe "
         "transfer' tells); the season is moved by whole steps.",
     )
-    engine: Literal["auto", "torch", "onnx", "openvino"] = Field(
+    engine: Literal["auto", "torch", "compiled", "onnx", "openvino"] = Field(
         "auto", description="What computes the model; by default the fastest here that is exact enough."
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(

@@ -1,4 +1,4 @@
-"""Engines of a map: tried once on a worker, with series of the area, and frozen with the run."""
+"""Engines of a map: tried once on a worker with series of the area, and frozen."""
 
 from __future__ import annotations
 

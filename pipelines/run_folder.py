@@ -16,6 +16,7 @@ from toolkit.errors import ChangedRequestError, StorageError
 from toolkit.maps.lock import locked
 from toolkit.storage import make_folder
 
+LOCK = "lock"
 HALF_WRITTEN = re.compile(r"\..+\.\d+\.part(\..+)?")
 """Temporary names that :func:`toolkit.storage.replacing` gives."""
 STATE = ".cropglobe"
@@ -105,10 +106,24 @@ def run_folder(out: Path) -> Iterator[RunFolder]:
         StorageError: it cannot be written.
     """
     folder = RunFolder(prepare(out))
-    make_folder(folder.tiles)
-    with locked(folder.state / "lock"):
+    make_folder(folder.state)
+    with locked(folder.state / LOCK):
         _remove_leftovers(folder)
-        yield folder
+        make_folder(folder.tiles)
+        try:
+            yield folder
+        finally:
+            if not folder.request.exists():
+                _remove_all_but_lock(folder)
+
+
+def _remove_all_but_lock(folder: RunFolder) -> None:
+    """Remove a state that nothing can be gone on from; a lock that is removed could be held twice."""
+    for path in folder.state.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK:
+            path.unlink(missing_ok=True)
 
 
 def _remove_leftovers(folder: RunFolder) -> None:

@@ -76,7 +76,7 @@ def fails(arguments, capfd, *, code, saying):
 
 def check_nothing_half_written(folder):
     left = {path.name for path in folder.rglob("*")} if folder.is_dir() else set()
-    assert left <= {"items.json"}, left
+    assert left <= {"items.json", ".cropglobe", "lock"}, left
 
 
 def geojson(path, geometry):

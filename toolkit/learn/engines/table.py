@@ -10,7 +10,12 @@ from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.engines.onnx_engine import onnx_classifier, onnx_lacks
 from toolkit.learn.engines.openvino_engine import openvino_classifier, openvino_lacks
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Precision
-from toolkit.learn.engines.torch_engine import torch_classifier, torch_lacks
+from toolkit.learn.engines.torch_engine import (
+    compiled_classifier,
+    compiled_lacks,
+    torch_classifier,
+    torch_lacks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class Engine:
 
 ENGINES: Mapping[str, Engine] = {
     "torch": Engine(("fp32", "bf16"), torch_classifier, torch_lacks),
+    "compiled": Engine(("bf16",), compiled_classifier, compiled_lacks),
     "onnx": Engine(("fp32",), onnx_classifier, onnx_lacks),
     "openvino": Engine(("fp32", "bf16", "int8"), openvino_classifier, openvino_lacks),
 }

@@ -16,7 +16,7 @@ from toolkit.learn.engines.openvino_engine import calibrate
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Precision, Series
 from toolkit.learn.engines.table import CANDIDATES, ENGINES, check_names, prepare
 
-BATCH = {"cpu": 256, "cuda": 4096}
+BATCH = {"cpu": 256, "cuda": 16384}
 """Pixels of a batch: on CPUs 64 to 512 are equally fast and 1024 slower (BENCH.md); a GPU wants more."""
 CLEARLY_FASTER = 1.15
 """A candidate must be that many times as fast as a simpler one: trials vary by some percent."""
@@ -90,7 +90,7 @@ def choose_engine(
         raise ModelError(msg)
     if len(series) < LEAST_SERIES:
         return Choice(setting=able[0], pixels_per_second={}, agreement=Agreement(), left_out=left_out)
-    return _tried(checkpoint, _filled(series, plain.batch_size, checkpoint), able, left_out, plain)
+    return _tried(checkpoint, series, able, left_out, plain)
 
 
 def _able(checkpoint: Checkpoint, asked: list[EngineSetting]) -> tuple[list[EngineSetting], dict[str, str]]:
@@ -108,14 +108,15 @@ def _tried(
     plain: EngineSetting,
 ) -> Choice:
     """Compare and time candidates, and choose."""
-    exact = _all_logits(prepare(checkpoint, plain), series, plain.batch_size)
+    n, series = len(series), _filled(series, plain.batch_size, checkpoint)
+    exact = _all_logits(prepare(checkpoint, plain), series, plain.batch_size)[:n]
     ready: dict[str, tuple[EngineSetting, Classifier, Agreement]] = {}
     for one in able:
         setting = one
         if one.precision == "int8":
             setting = replace(one, ranges=calibrate(checkpoint, series, one.batch_size))
         classifier = prepare(checkpoint, setting)
-        agreement = compare(_all_logits(classifier, series, one.batch_size), exact)
+        agreement = compare(_all_logits(classifier, series, one.batch_size)[:n], exact)
         if agreement.close or one.precision == "fp32":
             ready[name_of(one)] = setting, classifier, agreement
         else:
