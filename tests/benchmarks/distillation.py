@@ -174,7 +174,11 @@ def train_all(parts: Sequence[Sequence[Job]], *, workers: int, minutes: float) -
             for future in as_completed(futures):
                 if future.cancelled():
                     continue
-                job = future.result()
+                try:
+                    job = future.result()
+                except Exception as error:  # hours of others are not lost for one
+                    click.echo(f"a training failed: {error!r}", err=True)
+                    continue
                 done.append(job)
                 spent = (time.monotonic() - started) / 60
                 click.echo(f"{len(done)} of {sum(map(len, parts))}, {spent:.1f} min: {job.name}", err=True)

@@ -21,6 +21,7 @@ FULL = "cropnet2d"
 SHAPE, N_CLASSES, BATCH = (10, 43), 7, 256
 PIXELS = 4096
 """Of a student in one turn; CropNet gets one batch."""
+TURNS = 11
 
 
 def prepared(name: str) -> nn.Module:
@@ -34,7 +35,7 @@ def prepared(name: str) -> nn.Module:
 def speed(*, quick: bool = False) -> dict[str, Any]:
     """Return pixels per second of each network, and how many times as fast as CropNet, by threads and type.
 
-    All are timed in turns, and a ratio is the median over turns.
+    All are timed in turns, and a ratio is the median over turns. Quick: one turn of small batches.
     """
     before, threads = watch_the_processor(), torch.get_num_threads()
     cpu = torch.device("cpu")
@@ -44,25 +45,27 @@ def speed(*, quick: bool = False) -> dict[str, Any]:
         for n in (1, 2):
             torch.set_num_threads(n)
             for dtype in types:
-                found[f"{n} {str(dtype).removeprefix('torch.')}"] = _in_turns(dtype, 3 if quick else 11)
+                found[f"{n} {str(dtype).removeprefix('torch.')}"] = _in_turns(
+                    dtype, *((1, 8) if quick else (TURNS, BATCH))
+                )
     finally:
         torch.set_num_threads(threads)
     return {"machine": surroundings(), "torch": torch.__version__, "busy": before(), "found": found}
 
 
-def _in_turns(dtype: torch.dtype, turns: int) -> Mapping[str, dict[str, float]]:
-    series = torch.randn(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0)).to(dtype)
+def _in_turns(dtype: torch.dtype, turns: int, size: int) -> Mapping[str, dict[str, float]]:
+    series = torch.randn(size, *SHAPE, generator=torch.Generator().manual_seed(0)).to(dtype)
     networks = {name: copy.deepcopy(prepared(name)).to(dtype) for name in (FULL, *SHAPES)}
     spent: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
         for turn in range(turns + 1):
             for name, network in networks.items():
-                batches = 1 if name == FULL else PIXELS // BATCH
+                batches = 1 if name == FULL or turns == 1 else PIXELS // size
                 started = time.perf_counter()
                 for _ in range(batches):
                     network(series)
                 if turn:  # the first is to warm up
-                    spent[name].append((time.perf_counter() - started) / (batches * BATCH))
+                    spent[name].append((time.perf_counter() - started) / (batches * size))
     full = np.array(spent[FULL])
     return {
         name: {

@@ -37,7 +37,9 @@ STUDENT = "compact_time"
 class DistillConfig:
     """How a student is taught."""
 
-    training: TrainConfig = field(default_factory=lambda: TrainConfig(network=STUDENT, epochs=60))
+    training: TrainConfig = field(
+        default_factory=lambda: TrainConfig(network=STUDENT, epochs=40, batch_size=256, learning_rate=4e-3)
+    )
     """Its network and training. Which fields are held out is the teacher's affair: ``split`` and
     ``validation_share`` only serve where the teacher does not know its own."""
     temperature: float = 2.0

@@ -1,4 +1,4 @@
-"""What a student learns from: its teacher's answers to the same series, and labels where there are."""
+"""What a student learns from: its teacher's answers, and labels where there are."""
 
 from __future__ import annotations
 

@@ -86,7 +86,10 @@ class CompactNetwork(nn.Module):
 def _convolution(
     channels: tuple[int, int], stride: int, shape: Shape, *, kind: Literal["plain", "grouped", "separable"]
 ) -> Iterator[nn.Module]:
-    """Yield the layers of one convolution; a separable one filters each channel, then mixes them."""
+    """Yield the layers of one convolution; a separable one filters each channel, then mixes them.
+
+    As MobileNet's (Howard et al., arXiv 1704.04861), with a normalisation and ReLU in between.
+    """
     inner, outer = channels
     only_time = shape.over == "time"
     size = (1, shape.length) if only_time else (shape.length, shape.length)
@@ -95,6 +98,7 @@ def _convolution(
     if kind == "separable":
         yield nn.Conv2d(inner, inner, size, stride=step, padding=around, groups=inner, bias=False)
         yield nn.BatchNorm2d(inner)
+        yield nn.ReLU(inplace=True)
         size, step, around = (1, 1), (1, 1), (0, 0)
     groups = GROUPS if kind == "grouped" else 1
     # No bias: the normalisation that follows subtracts it again.
