@@ -40,14 +40,13 @@ def speed(*, quick: bool = False) -> dict[str, Any]:
     before, threads = watch_the_processor(), torch.get_num_threads()
     cpu = torch.device("cpu")
     types = [torch.float32, *([torch.bfloat16] if has_bf16_units(cpu) else [])]
+    turns, size = (1, 8) if quick else (TURNS, BATCH)
     found = {}
     try:
         for n in (1, 2):
             torch.set_num_threads(n)
             for dtype in types:
-                found[f"{n} {str(dtype).removeprefix('torch.')}"] = _in_turns(
-                    dtype, *((1, 8) if quick else (TURNS, BATCH))
-                )
+                found[f"{n} {str(dtype).removeprefix('torch.')}"] = _in_turns(dtype, turns, size)
     finally:
         torch.set_num_threads(threads)
     return {"machine": surroundings(), "torch": torch.__version__, "busy": before(), "found": found}
