@@ -16,16 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
 
-from tests.benchmarks.distillation_data import FOLDS, TASKS, Task, make_simulated
+from tests.benchmarks.distillation_data import FOLDS, TASKS, Positions, Task, make_simulated
 from tests.benchmarks.distillation_report import RESULTS, report
 from tests.benchmarks.mato_grosso import DATA
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from toolkit.learn.device import resolve_device
 from toolkit.learn.distill import STUDENT, DistillConfig, distill
 from toolkit.learn.networks.compact import SHAPES
 from toolkit.learn.predict_samples import sample_probabilities
+from toolkit.learn.samples import Samples
 from toolkit.learn.train import train_classifier
 from toolkit.storage import write_text
 
@@ -103,11 +104,12 @@ def run_job(job: Job) -> Job:
     seconds = time.monotonic() - started
     if job.model == TEACHER:
         write_checkpoint(trained, job.teacher, overwrite=True)
-    said = sample_probabilities(task.samples.select(test), trained, device=job.device).argmax(axis=1)
+    said, rough = _classes(trained, task.samples.select(test), job.device)
     values = {
         **{name: getattr(job, name) for name in ("task", "repeat", "fold", "model")},
         "test": test.tolist(),
         "said": said.tolist(),
+        "said_bf16": rough.tolist(),
         "seconds": round(seconds, 1),
         "epoch": trained.metrics["epoch"],
         "macro_f1_validation": trained.metrics["macro_f1"],
@@ -116,7 +118,14 @@ def run_job(job: Job) -> Job:
     return job
 
 
-def _trained(job: Job, task: Task, training: np.ndarray) -> Checkpoint:
+def _classes(model: Checkpoint, samples: Samples, device: str) -> tuple[Positions, Positions]:
+    """Return the classes of samples by products in float32, and in bfloat16."""
+    exact = sample_probabilities(samples, model, device=device).argmax(axis=1)
+    with torch.autocast(resolve_device(device).type, torch.bfloat16):
+        return exact, sample_probabilities(samples, model, device=device).argmax(axis=1)
+
+
+def _trained(job: Job, task: Task, training: Positions) -> Checkpoint:
     """Train what a job asks for; the seed is that of the fold, also for the teacher's split."""
     samples, seed = task.samples.select(training), job.repeat * FOLDS + job.fold
     if job.model == TEACHER:
