@@ -170,13 +170,9 @@ def jobs(
     return list(listed(TEACHER)), [job for name in models for job in listed(name)]
 
 
-def train_all(parts: Sequence[Sequence[Job]], *, workers: int, minutes: float) -> list[Job]:
-    """Run jobs in processes, part after part; none is begun that could not be done in time.
-
-    Returns:
-        The jobs that are done.
-    """
-    started, done = time.monotonic(), []
+def train_all(parts: Sequence[Sequence[Job]], *, workers: int, minutes: float) -> None:
+    """Run jobs in processes, part after part; after some minutes none is begun."""
+    started, done = time.monotonic(), 0
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for part in parts:
             futures = [pool.submit(run_job, job) for job in part]
@@ -188,13 +184,12 @@ def train_all(parts: Sequence[Sequence[Job]], *, workers: int, minutes: float) -
                 except Exception as error:  # hours of others are not lost for one
                     click.echo(f"a training failed: {error!r}", err=True)
                     continue
-                done.append(job)
+                done += 1
                 spent = (time.monotonic() - started) / 60
-                click.echo(f"{len(done)} of {sum(map(len, parts))}, {spent:.1f} min: {job.name}", err=True)
+                click.echo(f"{done} of {sum(map(len, parts))}, {spent:.1f} min: {job.name}", err=True)
                 if spent > minutes:  # those that run come to their end
                     for other in futures:
                         other.cancel()
-    return done
 
 
 @click.command()
@@ -228,8 +223,9 @@ def main(  # one for each option
         work = out / ("quick" if quick else "trained")
         work.mkdir(exist_ok=True)
         parts = jobs(inputs, work, device=device, quick=quick)
-        done = train_all(parts, workers=workers, minutes=minutes)
-        results = [json.loads(job.result.read_text()) for job in done]
+        train_all(parts, workers=workers, minutes=minutes)
+        done = [job.result for part in parts for job in part if job.result.is_file()]
+        results = [json.loads(path.read_text()) for path in done]
         card = torch.cuda.get_device_name() if device.startswith("cuda") else "a processor"
         write_text(json.dumps({"device": card, "results": results}), out / "accuracy.json")
     if timed:

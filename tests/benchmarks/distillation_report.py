@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 def whole(
     results: Sequence[Mapping[str, Any]], task: str, n: int, *, said_as: str = "said"
 ) -> dict[str, list[Labels]]:
-    """Return, by model, the classes of all samples in each repeat whose folds are all done.
+    """Return, by model, the classes of all samples in each repeat, up to the first that lacks a fold.
 
     Args:
         results: of the jobs.
@@ -39,18 +39,17 @@ def whole(
         n: its samples.
         said_as: ``said``, or ``said_bf16``.
     """
+    mine = [one for one in results if one["task"] == task]
     found: dict[str, list[Labels]] = {}
-    keys = dict.fromkeys((one["model"], one["repeat"]) for one in results if one["task"] == task)
-    for model, repeat in keys:
-        parts = [
-            one for one in results if (one["task"], one["model"], one["repeat"]) == (task, model, repeat)
-        ]
-        if len(parts) < FOLDS:
-            continue
-        said = np.full(n, -1, np.int64)
-        for part in parts:
-            said[part["test"]] = part[said_as]
-        found.setdefault(model, []).append(said)
+    for model in dict.fromkeys(one["model"] for one in mine):
+        for repeat in range(1 + max(one["repeat"] for one in mine)):
+            parts = [one for one in mine if (one["model"], one["repeat"]) == (model, repeat)]
+            if len(parts) < FOLDS:
+                break  # later repeats too, so that those of all models are the same ones
+            said = np.full(n, -1, np.int64)
+            for part in parts:
+                said[part["test"]] = part[said_as]
+            found.setdefault(model, []).append(said)
     return found
 
 

@@ -40,21 +40,24 @@ def speed(*, quick: bool = False) -> dict[str, Any]:
     before, threads = watch_the_processor(), torch.get_num_threads()
     cpu = torch.device("cpu")
     types = [torch.float32, *([torch.bfloat16] if has_bf16_units(cpu) else [])]
-    turns, size = (1, 8) if quick else (TURNS, BATCH)
+    turns, size = (1, 2) if quick else (TURNS, BATCH)
+    networks = {name: prepared(name) for name in (FULL, *SHAPES)}
     found = {}
     try:
         for n in (1, 2):
             torch.set_num_threads(n)
             for dtype in types:
-                found[f"{n} {str(dtype).removeprefix('torch.')}"] = _in_turns(dtype, turns, size)
+                found[f"{n} {str(dtype).removeprefix('torch.')}"] = _in_turns(networks, dtype, turns, size)
     finally:
         torch.set_num_threads(threads)
     return {"machine": surroundings(), "torch": torch.__version__, "busy": before(), "found": found}
 
 
-def _in_turns(dtype: torch.dtype, turns: int, size: int) -> Mapping[str, dict[str, float]]:
+def _in_turns(
+    prepared_networks: Mapping[str, nn.Module], dtype: torch.dtype, turns: int, size: int
+) -> Mapping[str, dict[str, float]]:
     series = torch.randn(size, *SHAPE, generator=torch.Generator().manual_seed(0)).to(dtype)
-    networks = {name: copy.deepcopy(prepared(name)).to(dtype) for name in (FULL, *SHAPES)}
+    networks = {name: copy.deepcopy(network).to(dtype) for name, network in prepared_networks.items()}
     spent: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
         for turn in range(turns + 1):

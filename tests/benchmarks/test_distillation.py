@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def found(inputs: Path, right: float) -> list[dict[str, object]]:
-    """Results in which students are right less often than their teacher, by a draw."""
+def found(inputs: Path, right: float, models: Sequence[str] = (STUDENT,)) -> list[dict[str, object]]:
+    """Results in which students are right as often as said, their teacher nine times of ten, by a draw."""
     rng = np.random.default_rng(1)
     results: list[dict[str, object]] = []
     for name, (read, file, repeats) in TASKS.items():
         task = read(inputs / file, "cpu")
-        for model in (TEACHER, *MODELS):
+        for model in (TEACHER, *models):
             share = 0.9 if model == TEACHER else right
             for repeat in range(repeats):
                 for fold, (_, test) in enumerate(task.folds(repeat)):
@@ -107,10 +108,14 @@ def test_figures_are_those_of_scikit_learn_and_students_stand_below_their_teache
 
 def test_a_repeat_that_lacks_a_fold_does_not_count(inputs: Path) -> None:
     results = [one for one in found(inputs, 0.8) if not (one["model"] == STUDENT and one["fold"] == 2)]
+    rng = np.random.default_rng(0)
+    rng.shuffle(results)  # trainings end in any order
     n = len(mato_grosso(inputs / DATA.name, "cpu").samples)
     by_model = whole(results, "Mato Grosso", n)
     assert STUDENT not in by_model
     assert all(said.min() >= 0 for listed in by_model.values() for said in listed)
+    late = [one for one in results if one["repeat"] == 2 or one["model"] != TEACHER]
+    assert TEACHER not in whole(late, "Mato Grosso", n)  # repeats of two models are compared in pairs
 
 
 def test_the_report_says_of_every_student_what_it_costs_and_whether_it_is_near_enough(inputs: Path) -> None:
@@ -131,8 +136,6 @@ def test_the_report_says_of_every_student_what_it_costs_and_whether_it_is_near_e
     assert text.count(", met") == 2  # operations and speed
     for name in SHAPES:
         assert f"| {name} |" in text
-    near = json.loads(json.dumps({"device": "a test", "results": found(inputs, 0.9)}))
-    assert text != report(near, timed, inputs)
 
 
 def test_speed_is_of_every_student_and_relative_to_cropnet() -> None:
