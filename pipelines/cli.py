@@ -17,7 +17,13 @@ from pipelines.config import (
     MapSensor,
     SimulateRequest,
 )
-from pipelines.learn_config import FetchRequest, ImportWeightsRequest, TrainRequest, TransferRequest
+from pipelines.learn_config import (
+    DistillRequest,
+    FetchRequest,
+    ImportWeightsRequest,
+    TrainRequest,
+    TransferRequest,
+)
 from pipelines.options import RequestCommand, request_options
 from pipelines.samples_config import SamplesRequest
 from toolkit.catalog.redaction import redact, redact_logs
@@ -99,6 +105,15 @@ def fetch(request: FetchRequest) -> None:
 def train(request: TrainRequest) -> None:
     """Train a model on samples."""
     from pipelines import train as workflow
+
+    _tell(workflow.run(request).lines())
+
+
+@cropglobe.command()
+@request_options(DistillRequest)
+def distill(request: DistillRequest) -> None:
+    """Teach a compact student what a trained model says: a faster map, nearly the same."""
+    from pipelines import distill as workflow
 
     _tell(workflow.run(request).lines())
 

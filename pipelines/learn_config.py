@@ -17,6 +17,12 @@ AugmentationName = Literal["none", "phenology", "mild", "clouds", "published"]
 MODELS = "cropnet2d, cropnet1d, mlp, tempcnn, attention, random_forest"
 """Names in :data:`toolkit.learn.networks.NETWORKS`, which takes seconds to import."""
 
+STUDENTS = (
+    "compact_time, compact_time_wide, compact_time_small, compact_time_grouped, "
+    "compact2d, compact2d_deep, compact2d_separable"
+)
+"""Further names there: compact networks."""
+
 
 def as_list(value: Any) -> Any:
     """Return one value as a list, where several may stand."""
@@ -44,7 +50,8 @@ class TrainRequest(Request):
     )
     network: str | None = Field(
         None,
-        description=f"Model: {MODELS}. Default: cropnet2d; for spectra cropnet1d.",
+        description=f"Model: {MODELS}; or a compact one (see distill). "
+        "Default: cropnet2d; for spectra cropnet1d.",
     )
     augment: AugmentationName = Field(
         "phenology",
@@ -63,6 +70,54 @@ class TrainRequest(Request):
     split: Literal["auto", "field", "block", "series"] = Field(
         "auto",
         description="What is held out whole: fields, half-degree blocks, or single series. auto: as known.",
+    )
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Stop after so many epochs without gain."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of every draw.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="fp32, or products in bf16; auto: bf16 where the processor has units for it."
+    )
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What the name stands for."""
+        return AUGMENTATIONS[self.augment]
+
+
+class DistillRequest(Request):
+    """A compact student of a trained model."""
+
+    paths: ClassVar[tuple[str, ...]] = ("out", "teacher", "samples", "data", "unlabelled")
+
+    teacher: Path = Field(description="Folder of the trained model.")
+    samples: Annotated[tuple[Path, ...], BeforeValidator(as_list)] = Field(
+        (), description="The samples that the teacher was trained on, in the same order."
+    )
+    data: Path | None = Field(
+        None, description="Folder of packaged samples instead, if the teacher was trained on those."
+    )
+    countries: Names = Field((), description="Countries of the packaged samples. Default: all.")
+    unlabelled: Annotated[tuple[Path, ...], BeforeValidator(as_list)] = Field(
+        (), description="Further samples, of any place; their labels are not looked at."
+    )
+    student: str | None = Field(
+        None, description=f"Network: {STUDENTS}; or another one but a forest. Default: compact_time."
+    )
+    temperature: Annotated[float, Field(gt=0, le=20)] = Field(
+        2.0, description="Logits are divided by it, so that the teacher tells which classes are alike."
+    )
+    label_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.3, description="Share of the labels in the loss, where there are labels."
+    )
+    augment: Literal["none", "phenology", "mild", "clouds"] = Field(
+        "phenology", description="Vary the series in each epoch, as for 'cropglobe train'."
+    )
+    epochs: Annotated[int, Field(ge=1)] = Field(40, description="Passes over the samples.")
+    batch_size: Annotated[int, Field(ge=2)] = Field(256, description="Samples per step.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        4e-3, description="Step size of Adam, falling to zero as a cosine."
     )
     patience: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Stop after so many epochs without gain."

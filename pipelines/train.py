@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     tell = Progress(quiet=not progress)
     prepare(config.out.parent)
     check_free(config.out, mark=CARD, overwrite=True)  # before hours of training, not after
-    samples = _samples(config)
+    samples = labelled_samples(config.samples, config.data, config.countries)
     recipe = map_recipe(samples.recipe)
     versions = sorted(trained_versions(samples.provenance))
     if len(versions) > 1 and not config.mix_versions:
@@ -106,21 +107,31 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
     return TrainedModel(checkpoint=checkpoint, path=path)
 
 
-def _samples(config: TrainRequest) -> Samples:
-    """Read what is to be trained on: samples of scenes, or packaged ones."""
-    if bool(config.samples) == (config.data is not None):
-        given = "both" if config.samples else "neither"
+def labelled_samples(stores: Sequence[Path], data: Path | None, countries: Sequence[str]) -> Samples:
+    """Read what is to be learnt from: samples of scenes, or packaged ones.
+
+    Args:
+        stores: samples made of scenes.
+        data: folder of packaged samples.
+        countries: of the packaged samples; none: all.
+
+    Raises:
+        InputError: both are given, or neither.
+        LabelError: samples cannot be read.
+    """
+    if bool(stores) == (data is not None):
+        given = "both" if stores else "neither"
         msg = (
             f"Train on samples (--samples SAMPLES) or on packaged ones (--data DIR); given: {given}. "
             "Make samples with 'cropglobe samples', or get packaged ones with 'cropglobe fetch'."
         )
         raise InputError(msg)
-    if config.countries and config.data is None:
-        msg = f"Countries {', '.join(config.countries)} are packaged samples. Give the folder: --data DIR."
+    if countries and data is None:
+        msg = f"Countries {', '.join(countries)} are packaged samples. Give the folder: --data DIR."
         raise InputError(msg)
-    if config.data is not None:
-        return load_cropglobe(config.data, config.countries or countries_in(config.data))
-    return join_samples([read_samples(path) for path in config.samples])
+    if data is not None:
+        return load_cropglobe(data, countries or countries_in(data))
+    return join_samples([read_samples(path) for path in stores])
 
 
 def map_recipe(stored: FeatureRecipe) -> FeatureRecipe:

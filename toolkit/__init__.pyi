@@ -35,6 +35,8 @@ from .learn.cropglobe_files import read_cropglobe as read_cropglobe
 from .learn.cropglobe_files import write_cropglobe as write_cropglobe
 from .learn.crosswalk import read_crosswalk as read_crosswalk
 from .learn.crosswalk import schemes as schemes
+from .learn.distill import DistillConfig as DistillConfig
+from .learn.distill import distill as distill
 from .learn.extract import extract_samples as extract_samples
 from .learn.labels import rasterize_fields as rasterize_fields
 from .learn.labels import read_label_raster as read_label_raster

@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-
-from tests.benchmarks.stacks import Array
+import numpy.typing as npt
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -23,7 +22,7 @@ def on_all_cores(function: Callable[[Part], Result], parts: list[Part]) -> list[
     return list(_pool().map(function, parts))
 
 
-def touched(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
+def touched(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
     """Return an array whose memory pages are there already."""
     array = np.empty(shape, dtype)
     array.fill(1)

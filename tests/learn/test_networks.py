@@ -16,13 +16,14 @@ from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.engines.torch_engine import fold_batch_norm
 from toolkit.learn.networks import NEEDS_STEPS, NETWORKS, build_network
+from toolkit.learn.networks.compact import COMPACT
 from toolkit.learn.predict import predict
 from toolkit.learn.samples import Samples
 from toolkit.learn.train import TrainConfig, train_classifier
 from toolkit.legend import Status
 
 BY_GRADIENT = [name for name in NETWORKS if name != "random_forest"]
-NEW = ["mlp", "tempcnn", "attention"]
+NEW = ["mlp", "tempcnn", "attention", *COMPACT]
 SHAPES = [(10, 43), (6, 23), (244, 1)]
 
 
@@ -69,7 +70,7 @@ def test_sentinel_modis_and_spectra_give_finite_logits_the_same_each_time(
 
 
 def test_networks_that_need_steps_are_in_the_table() -> None:
-    assert set(NEEDS_STEPS) == {"cropnet2d", "tempcnn", "attention"}
+    assert set(NEEDS_STEPS) == {"cropnet2d", "tempcnn", "attention", *COMPACT}
     assert set(NEEDS_STEPS) < set(NETWORKS)
 
 
@@ -148,7 +149,8 @@ def test_sinusoids_are_learnt_and_mapped(
     make_features: Callable[..., xr.DataArray],
     recipe: FeatureRecipe,
 ) -> None:
-    epochs = 40 if name == "mlp" else 8  # eight layers with dropout learn slowly from 48 samples
+    # Eight layers with dropout, and filters of single channels, learn slowly from 48 samples.
+    epochs = 40 if name in ("mlp", "compact2d_separable") else 8
     config = TrainConfig(network=name, epochs=epochs, batch_size=16, learning_rate=1e-3, device="cpu")
     checkpoint = train_classifier(make_samples(), recipe, config)
     assert checkpoint.metrics["macro_f1"] > 0.95

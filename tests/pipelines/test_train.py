@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipelines.cli import main
-from pipelines.learn_config import MODELS, AugmentationName, TrainRequest
+from pipelines.learn_config import MODELS, STUDENTS, AugmentationName, TrainRequest
 from tests.pipelines.test_bad_input import fails
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.learn.augmentations import AUGMENTATIONS
@@ -57,7 +57,7 @@ def arguments(store: Path, out: Path, *more: str, epochs: int = 1) -> list[str]:
 
 def test_names_of_the_command_are_those_of_the_toolkit() -> None:
     assert set(AugmentationName.__args__) == set(AUGMENTATIONS)  # type: ignore[attr-defined]  # of a Literal
-    assert MODELS.split(", ") == list(NETWORKS)
+    assert [*MODELS.split(", "), *STUDENTS.split(", ")] == list(NETWORKS)
 
 
 def test_packaged_countries_train_a_model_and_say_that_fields_are_unknown(

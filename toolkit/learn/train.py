@@ -80,7 +80,7 @@ def train_classifier(
         LabelError: series with NaN, only one class, or too few fields to validate.
         ModelError: unknown device, the loss diverges, or memory does not suffice.
     """
-    _check_kind(recipe, config.network)
+    check_kind(recipe, config.network)
     device = resolve_device(config.device)
     given = training_set(samples, recipe, config.augmentation)
     split = split_samples(given.samples, share=config.validation_share, seed=config.seed, by=config.split)
@@ -88,7 +88,7 @@ def train_classifier(
     if config.network == FOREST:  # trees compare, and need no common scale
         mean, std = (0.0,) * len(recipe.bands), (1.0,) * len(recipe.bands)
     else:
-        mean, std = _band_statistics(given.season[split.training])
+        mean, std = band_statistics(given.season[split.training])
     held_out = normalise(given.season[split.validation], mean, std), given.samples.crop[split.validation]
     n_classes = len(samples.legend.names)
     if config.network == FOREST:
@@ -110,7 +110,7 @@ def train_classifier(
         **fitted.notes,
         "split": split.by,
         f"{split.by}s" if split.by != "series" else "series": split.counts(),
-        "samples": {key: _count_classes(given.samples, part) for key, part in counts.items()},
+        "samples": {key: count_classes(given.samples, part) for key, part in counts.items()},
     }
     return Checkpoint(
         network=config.network,
@@ -213,7 +213,7 @@ def _fit_network(
     return Fitted(state=dict(best.state), accuracy=best.accuracy, notes=notes)
 
 
-def _check_kind(recipe: FeatureRecipe, network: str) -> None:
+def check_kind(recipe: FeatureRecipe, network: str) -> None:
     """Raise unless a network takes features of a kind."""
     if recipe.kind not in ("median2d", "emit"):
         msg = (
@@ -227,7 +227,8 @@ def _check_kind(recipe: FeatureRecipe, network: str) -> None:
         raise RecipeMismatchError(msg)
 
 
-def _count_classes(samples: Samples, part: Flags) -> dict[str, int]:
+def count_classes(samples: Samples, part: Flags) -> dict[str, int]:
+    """Return the number of samples of each class in a part, bool ``(sample,)``."""
     counts = np.bincount(samples.crop[part], minlength=len(samples.legend.names))
     return dict(zip(samples.legend.names, counts.tolist(), strict=True))
 
@@ -243,7 +244,7 @@ def _provenance(samples: Samples, config: TrainConfig, device: torch.device) -> 
     }
 
 
-def _band_statistics(series: Series) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def band_statistics(series: Series) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per band; 1 for a band that never changes."""
     mean = series.mean(axis=(0, 2), dtype=np.float64)
     std = series.std(axis=(0, 2), dtype=np.float64)

@@ -21,6 +21,7 @@ from toolkit.learn.distance import (
     mean_ndvi,
     phenology_offset,
 )
+from toolkit.learn.networks.compact import COMPACT
 from toolkit.learn.predict_samples import SampleOutputs, run_samples
 from toolkit.learn.sample_harmonics import harmonic_samples
 from toolkit.learn.samples import Samples
@@ -42,6 +43,7 @@ MODEL_FEATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "random_forest": ("median1d", "harmonic"),
         "tempcnn": ("median2d",),
         "attention": ("median2d",),
+        **dict.fromkeys(COMPACT, ("median2d",)),
     }
 )
 """Model -> the features it takes. The values of ``median2d`` and ``median1d`` are the same: models that

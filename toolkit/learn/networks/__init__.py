@@ -10,6 +10,7 @@ from torch import nn
 
 from toolkit.errors import ModelError
 from toolkit.learn.networks.attention import TemporalAttention
+from toolkit.learn.networks.compact import COMPACT
 from toolkit.learn.networks.cropnet import cropnet1d, cropnet2d
 from toolkit.learn.networks.forest import RandomForest, check_trees, forest_like
 from toolkit.learn.networks.mlp import MLP
@@ -30,6 +31,7 @@ NETWORKS: Mapping[str, Builder] = {
     "tempcnn": TempCNN,
     "attention": TemporalAttention,
     "random_forest": RandomForest,
+    **COMPACT,
 }
 """Name in configurations and checkpoints -> builder.
 
@@ -37,7 +39,7 @@ The last layer of a network trained by gradient is an ``nn.Linear`` named ``clas
 forest has no layers, and is fitted by :func:`toolkit.learn.forest.fit_forest`.
 """
 
-NEEDS_STEPS = ("cropnet2d", "tempcnn", "attention")
+NEEDS_STEPS = ("cropnet2d", "tempcnn", "attention", *COMPACT)
 """Networks for series only: they look at neighbouring steps, and a spectrum has one."""
 
 
