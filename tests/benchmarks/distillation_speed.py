@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.benchmarks.machine import surroundings, watch_the_processor
 from toolkit.learn.device import has_bf16_units
-from toolkit.learn.engine import fold_batch_norm
+from toolkit.learn.engines.torch_engine import fold_batch_norm
 from toolkit.learn.networks import build_network
 from toolkit.learn.networks.compact import SHAPES
 

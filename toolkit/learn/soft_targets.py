@@ -9,7 +9,7 @@ from torch import nn
 
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.device import Precision, uses_bf16
-from toolkit.learn.engine import fold_batch_norm
+from toolkit.learn.engines.torch_engine import fold_batch_norm
 
 UNLABELLED = 255
 """Stands for the class of a series without a label."""
