@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
 from distributed import Client
 from odc.geo.geobox import GeoBox
 
@@ -26,15 +25,14 @@ from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
 from pipelines.tile_features import freeze
 from pipelines.tiling import cut_tiles
 from toolkit.area.aoi import AOI, read_aoi, read_polygons
-from toolkit.area.grid import Tile, inside, output_geobox
+from toolkit.area.grid import Tile, output_geobox
 from toolkit.catalog.items import attribution
 from toolkit.cluster import connect, cores
 from toolkit.errors import NothingMappedWarning
-from toolkit.learn.accuracy import Accuracy, assess
-from toolkit.learn.labels import rasterize_fields
+from toolkit.learn.fields import Fields, read_fields
+from toolkit.learn.map_accuracy import assess_file, check_fields
 from toolkit.legend import Legend
 from toolkit.maps.areas import class_areas, hectares_by_crop
-from toolkit.maps.geotiff import read_layer
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER
 from toolkit.maps.tiles import (
     Stopwatch,
@@ -74,7 +72,7 @@ def run(
     models = read_models(config)
     legend = next(iter(models.values())).legend
     geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
-    truth = _truth(config, geobox, legend)
+    truth = _truth(config, geobox, aoi, legend)
     zones = None if config.zones is None else read_polygons(config.zones)
     with scratch(prepare(config.out)) as work:
         inputs = collect(config, models, geobox, aoi, folder=work, tell=tell)
@@ -86,7 +84,7 @@ def run(
         reports = _make_tiles(order, job, config, client, tell)
         watch.lap("tiles")
         staged = join_tiles(order, work, geobox, work, legend=legend, tags=_tags(inputs), layers=job.layers)
-        accuracy = None if truth is None else _accuracy(staged["crop"], truth, aoi, legend)
+        accuracy = None if truth is None else assess_file(staged["crop"], truth, legend=legend, within=aoi)
         areas = class_areas(staged["crop"], legend)
         notice = _attribution(inputs)
         products = make_products(
@@ -164,16 +162,13 @@ def _make_tiles(
     return reports
 
 
-def _truth(config: MapRequest, geobox: GeoBox, legend: Legend) -> xr.Dataset | None:
+def _truth(config: MapRequest, geobox: GeoBox, aoi: AOI, legend: Legend) -> Fields | None:
     """Read the true fields before any work: a wrong file must not cost a map."""
     if config.fields is None:
         return None
-    return rasterize_fields(config.fields, geobox, legend=legend)
-
-
-def _accuracy(crop_map: Path, truth: xr.Dataset, aoi: AOI, legend: Legend) -> Accuracy:
-    mapped = read_layer(crop_map)
-    return assess(mapped, truth, legend=legend, within=inside(aoi, mapped.odc.geobox))
+    fields = read_fields(config.fields, geobox, legend=legend)
+    check_fields(fields, geobox, aoi)
+    return fields
 
 
 def _attribution(inputs: tuple[SensorInput, ...]) -> str:
