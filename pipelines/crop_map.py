@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from distributed import Client
@@ -17,13 +15,12 @@ from pipelines.config import MapRequest
 from pipelines.folder import prepare, scratch, versions, write_json
 from pipelines.map_inputs import SensorInput, collect, read_models
 from pipelines.map_tile import SensorJob, TileJob, make_tile
-from pipelines.products import PRODUCT_FILES, make_products
+from pipelines.products import make_products, remove_stale
 from pipelines.progress import Progress
-from pipelines.radiometry import CHECKS_FILE
 from pipelines.result import CropMap
-from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
 from pipelines.tile_features import freeze
 from pipelines.tiling import cut_tiles
+from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import AOI, read_aoi, read_polygons
 from toolkit.area.grid import Tile, output_geobox
 from toolkit.catalog.items import attribution
@@ -32,8 +29,7 @@ from toolkit.errors import NothingMappedWarning
 from toolkit.learn.fields import Fields, read_fields
 from toolkit.learn.map_accuracy import assess_file, check_fields
 from toolkit.legend import Legend
-from toolkit.maps.areas import class_areas, hectares_by_crop
-from toolkit.maps.layers import LAYERS, SENSOR_LAYER
+from toolkit.maps.areas import areas_by_zone, class_areas, hectares_by_crop
 from toolkit.maps.tiles import (
     Stopwatch,
     TileReport,
@@ -69,11 +65,13 @@ def run(
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     watch = Stopwatch()
     aoi = read_aoi(config.aoi)
+    if spans_zones(config, aoi):
+        return map_zones(config, aoi, partial(run, client=client, progress=tell), tell)
     models = read_models(config)
     legend = next(iter(models.values())).legend
     geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
     truth = _truth(config, geobox, aoi, legend)
-    zones = None if config.zones is None else read_polygons(config.zones)
+    polygons = None if config.zones is None else read_polygons(config.zones)
     with scratch(prepare(config.out)) as work:
         inputs = collect(config, models, geobox, aoi, folder=work, tell=tell)
         watch.lap("search")
@@ -87,12 +85,13 @@ def run(
         accuracy = None if truth is None else assess_file(staged["crop"], truth, legend=legend, within=aoi)
         areas = class_areas(staged["crop"], legend)
         notice = _attribution(inputs)
+        zones = None if polygons is None else areas_by_zone(staged["crop"], polygons, legend)
         products = make_products(
             staged, areas, inputs, aoi, geobox, legend=legend, zones=zones, notice=notice
         )
         beside = {name: path for one in inputs for name, path in one.files.items()}
         files = publish({**staged, **beside, **products}, config.out)
-        _remove_stale(config.out, files.values())
+        remove_stale(config.out, files.values())
     watch.lap("join and check")
     if not any(report.mapped for report in reports):
         warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
@@ -114,14 +113,6 @@ def run(
     config.write(config.out / "run.yaml")
     write_json(_record(result, legend, geobox), config.out / "run.json")
     return result
-
-
-def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
-    """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``."""
-    names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
-    made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
-    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE} - made:
-        (folder / name).unlink(missing_ok=True)
 
 
 def _sensor_job(one: SensorInput, config: MapRequest) -> SensorJob:

@@ -40,11 +40,13 @@ class CropMap:
     """Whether every scene of the season could be used."""
     attribution: str
     """Notice that users of the map must keep."""
+    zones: tuple[CropMap, ...] = ()
+    """Maps of the single UTM zones that this one was joined from; empty for a map in one grid."""
 
     @property
     def n_scenes(self) -> int:
-        """Scenes used, of all sensors."""
-        return sum(len(one.found.items) for one in self.inputs)
+        """Scenes used, of all sensors; one that serves two zones counts once."""
+        return len({(one.sensor, item.id) for one in self.inputs for item in one.found.items})
 
     def lines(self) -> list[str]:
         """One screen for a terminal."""
@@ -53,7 +55,7 @@ class CropMap:
         for crop, area in self.areas.items():
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
-        lines += ["", *(line for one in self.inputs for line in one.lines()), *failed_lines(self.failed)]
+        lines += ["", *self._scene_lines(), *failed_lines(self.failed)]
         lines += [f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]
@@ -64,6 +66,14 @@ class CropMap:
             f"beside them: {', '.join(path.name for path in self.products)}",
             self.attribution,
         ]
+        return lines
+
+    def _scene_lines(self) -> list[str]:
+        if not self.zones:
+            return [line for one in self.inputs for line in one.lines()]
+        lines = [f"joined from the maps of {len(self.zones)} UTM zones:"]
+        for zone in self.zones:
+            lines += [str(zone.folder), *(f"  {line}" for one in zone.inputs for line in one.lines())]
         return lines
 
     def _accuracy_lines(self) -> list[str]:

@@ -148,6 +148,10 @@ class SensorMissingWarning(CropglobeWarning):
     """One of the sensors asked for has no scene, and the map is made without it."""
 
 
+class ZoneMissingWarning(CropglobeWarning):
+    """A UTM zone of the area has no scene and stays unmapped."""
+
+
 class SeasonOnlyWarning(CropglobeWarning):
     """Samples hold the season alone, and training cannot imitate other regions' dates."""
 

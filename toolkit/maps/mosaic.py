@@ -30,6 +30,7 @@ STACK_FILE = "mosaic_stack.tif"
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Metres = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ class _ZoneMap:
         ]
         self.to_zone = Transformer.from_crs(str(geobox.crs), f"EPSG:{zone.epsg}", always_xy=True)
 
-    def values(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[Bytes, Mask]:
+    def values(self, x: Metres, y: Metres) -> tuple[Bytes, Mask]:
         """Return ``(layer, place)`` of places in the mosaic's CRS, and which of them the map holds."""
         first = self.files[0]
         east, north = self.to_zone.transform(x, y)
