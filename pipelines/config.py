@@ -72,7 +72,9 @@ class ScenesRequest(SearchRequest):
     resolution: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Pixel size in CRS units (m). Default: 10; for EMIT alone 60."
     )
-    crs: str = Field("utm", description="'utm' or a code such as EPSG:32615.")
+    crs: str = Field(
+        "utm", description="'utm' (the area's zone; of several a map each) or a code such as EPSG:32615."
+    )
     tile_size: Annotated[int, Field(ge=16, le=8192)] | None = Field(
         None, description="Edge of a tile, pixels; default as memory allows, 1024 at most."
     )
@@ -169,6 +171,11 @@ class MapRequest(EmitRequest):
     )
     cropland_values: tuple[int, ...] = Field(
         (), description="Values of that raster that are cropland. Default: of WorldCover 40, else all but 0."
+    )
+    mosaic_crs: str | None = Field(
+        None,
+        description="CRS of the one map that joins those of several UTM zones. Default: Lambert azimuthal "
+        "equal-area around the area's centre.",
     )
     allow_simulated_model: bool = Field(
         False, description="Map real scenes with a model trained on simulated ones."

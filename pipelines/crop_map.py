@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, astuple
+from functools import partial
 from typing import Any
 
 from pipelines.config import MapRequest
@@ -22,6 +23,8 @@ from pipelines.run_folder import RunFolder, read_json, run_folder
 from pipelines.tile_features import freeze
 from pipelines.tile_run import run_all_tiles
 from pipelines.tiling import TileCut, choose_cut
+from pipelines.zones import map_zones, spans_zones
+from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import Lattice
 from toolkit.cluster import Connectable, connect_on_demand
 from toolkit.errors import NothingMappedWarning
@@ -50,7 +53,10 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     """
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     watch = Stopwatch()
-    setup = set_up(config)
+    aoi = read_aoi(config.aoi)
+    if spans_zones(config, aoi):
+        return map_zones(config, aoi, partial(run, client=client, progress=tell), tell)
+    setup = set_up(config, aoi)
     with (
         run_folder(config.out) as folder,
         interruptible() as interruption,

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.folder import copy_beside, scratch, versions
-from pipelines.map_cropland import CROPLAND_FILE, MapCropland
+from pipelines.map_cropland import MapCropland
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
-from pipelines.products import PRODUCT_FILES, make_products
-from pipelines.radiometry import CHECKS_FILE
+from pipelines.products import make_products, remove_stale
 from pipelines.run_folder import RunFolder
-from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
-from toolkit.area.grid import inside
 from toolkit.catalog.items import attribution
-from toolkit.learn.accuracy import Accuracy, assess
-from toolkit.maps.areas import class_areas, hectares_by_crop
-from toolkit.maps.geotiff import read_layer
-from toolkit.maps.layers import LAYERS, SENSOR_LAYER, Layer
+from toolkit.learn.accuracy import Accuracy
+from toolkit.learn.map_accuracy import assess_file
+from toolkit.maps.areas import areas_by_zone, class_areas, hectares_by_crop
+from toolkit.maps.layers import Layer
 from toolkit.maps.tiles import MadeTile, join_tiles, publish
 
 RECORD = "run.json"
@@ -64,10 +61,12 @@ def write_map(
     legend, out = setup.legend, folder.out
     notice = attribution_of(inputs, cropland)
     with scratch(folder.state) as work:
-        tags = _tags(inputs, notice)
+        tags = map_tags(inputs, notice)
         staged = join_tiles(made, setup.geobox, work, legend=legend, tags=tags, layers=layers)
-        accuracy = _accuracy(staged["crop"], setup)
+        truth, within = setup.truth, setup.aoi
+        accuracy = None if truth is None else assess_file(staged["crop"], truth, legend=legend, within=within)
         areas = class_areas(staged["crop"], legend)
+        zones = None if setup.zones is None else areas_by_zone(staged["crop"], setup.zones, legend)
         products = make_products(
             staged,
             areas,
@@ -75,14 +74,14 @@ def write_map(
             setup.aoi,
             setup.geobox,
             legend=legend,
-            zones=setup.zones,
+            zones=zones,
             notice=notice,
         )
         frozen = cropland.files | {name: path for one in inputs for name, path in one.files.items()}
         beside = {name: copy_beside(path, work) for name, path in frozen.items()}
         (out / RECORD).unlink(missing_ok=True)
         files = publish({**staged, **beside, **products}, out)
-    _remove_stale(out, files.values())
+    remove_stale(out, files.values())
     return MapFiles(
         files={name: files[name] for name in staged},
         products=tuple(files[name] for name in products),
@@ -97,24 +96,9 @@ def attribution_of(inputs: tuple[SensorInput, ...], cropland: MapCropland) -> st
     return "; ".join((*scenes, *cropland.notices))
 
 
-def _accuracy(crop_map: Path, setup: MapSetup) -> Accuracy | None:
-    if setup.truth is None:
-        return None
-    mapped = read_layer(crop_map)
-    within = inside(setup.aoi, mapped.odc.geobox)
-    return assess(mapped, setup.truth, legend=setup.legend, within=within)
-
-
-def _tags(inputs: tuple[SensorInput, ...], notice: str) -> dict[str, str]:
+def map_tags(inputs: tuple[SensorInput, ...], notice: str) -> dict[str, str]:
+    """Return the TIFF tags of every layer of a map."""
     tags = {"TIFFTAG_COPYRIGHT": notice, "TIFFTAG_SOFTWARE": f"cropglobe {versions()['cropglobe']}"}
     if any(one.checkpoint.simulated for one in inputs):
         tags["MODEL_NOTE"] = "The model was trained on simulated data"
     return tags
-
-
-def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
-    """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``."""
-    names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
-    made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
-    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE, CROPLAND_FILE} - made:
-        (folder / name).unlink(missing_ok=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import geopandas as gpd
 from odc.geo.geobox import GeoBox
 
 from pipelines.folder import versions
+from pipelines.map_cropland import CROPLAND_FILE
 from pipelines.map_inputs import SensorInput
+from pipelines.radiometry import CHECKS_FILE
+from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
 from toolkit.area.aoi import AOI
 from toolkit.catalog.items import SIMULATED
 from toolkit.legend import Legend
-from toolkit.maps.areas import ClassArea, areas_by_zone, write_areas, write_zones
+from toolkit.maps.areas import ClassArea, ZoneAreas, write_areas, write_zones
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER
 from toolkit.maps.stac import MapFacts, map_item, public_address, write_item
 from toolkit.maps.styles import has_style, style_file, write_style
@@ -36,7 +38,7 @@ def make_products(  # finished layers, areas and what they were made from: each 
     geobox: GeoBox,
     *,
     legend: Legend,
-    zones: gpd.GeoDataFrame | None,
+    zones: Iterable[ZoneAreas] | None,
     notice: str,
 ) -> dict[str, Path]:
     """Write styles, tables and the STAC item beside the finished layers.
@@ -48,7 +50,7 @@ def make_products(  # finished layers, areas and what they were made from: each 
         aoi: area of interest.
         geobox: grid of the map.
         legend: classes of the map.
-        zones: polygons to count areas within, or None.
+        zones: areas within polygons, or None.
         notice: attribution that users must keep.
 
     Returns:
@@ -63,11 +65,24 @@ def make_products(  # finished layers, areas and what they were made from: each 
     made = [write_style(layer, legend, folder) for layer in layers if has_style(layer)]
     made.append(write_areas(areas, folder / AREAS_FILE))
     if zones is not None:
-        made.append(write_zones(areas_by_zone(staged["crop"], zones, legend), folder / ZONES_FILE))
+        made.append(write_zones(zones, folder / ZONES_FILE))
     # Without ``.aux.xml``: GDAL and QGIS add statistics to them, so a checksum would not last.
     item = map_item(layers, made, _facts(inputs, aoi, geobox, notice), legend=legend, areas=areas)
     made.append(write_item(item, folder / ITEM_FILE))
     return {path.name: path for path in made}
+
+
+def remove_stale(folder: Path, files: Iterable[Path]) -> None:
+    """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``.
+
+    Args:
+        folder: folder of the map.
+        files: what this map made.
+    """
+    names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
+    made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
+    for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE, CROPLAND_FILE} - made:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _facts(inputs: tuple[SensorInput, ...], aoi: AOI, geobox: GeoBox, notice: str) -> MapFacts:

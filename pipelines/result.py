@@ -33,6 +33,10 @@ class CropMap:
     """Notice that users of the map must keep."""
     cropland: MapCropland
     """What told cropland, and how much of the area is none."""
+    zones: tuple[CropMap, ...] = ()
+    """Maps of the single UTM zones that this one was joined from; empty for a map in one grid."""
+    zones_missing: tuple[str, ...] = ()
+    """Zones of the area without any scene."""
 
     @property
     def files(self) -> dict[str, Path]:
@@ -75,12 +79,12 @@ class CropMap:
     def complete(self) -> bool:
         """Whether every scene of the season could be used, and every tile made."""
         whole = all(one.found.complete for one in self.inputs)
-        return whole and not self.failed and not self.tiles.quarantined
+        return whole and not (self.failed or self.tiles.quarantined or self.zones_missing)
 
     @property
     def n_scenes(self) -> int:
-        """Scenes used, of all sensors."""
-        return sum(len(one.found.items) for one in self.inputs)
+        """Scenes used, of all sensors; one that serves two zones counts once."""
+        return len({(one.sensor, item.id) for one in self.inputs for item in one.found.items})
 
     def lines(self) -> list[str]:
         """One screen for a terminal."""
@@ -89,7 +93,7 @@ class CropMap:
         for crop, area in self.areas.items():
             lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
         lines += self._accuracy_lines()
-        lines += ["", *(line for one in self.inputs for line in one.lines()), *failed_lines(self.failed)]
+        lines += ["", *self._scene_lines(), *failed_lines(self.failed)]
         lines += [*self.cropland.lines(), *self.tiles.lines(), f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
         lines += [f"inside the tiles, all workers added: {_seconds(self.worker_seconds)}"]
@@ -100,6 +104,14 @@ class CropMap:
             f"beside them: {', '.join(path.name for path in self.products)}",
             self.attribution,
         ]
+        return lines
+
+    def _scene_lines(self) -> list[str]:
+        if not self.zones:
+            return [line for one in self.inputs for line in one.lines()]
+        lines = [f"joined from the maps of {len(self.zones)} UTM zones:"]
+        for zone in self.zones:
+            lines += [str(zone.folder), *(f"  {line}" for one in zone.inputs for line in one.lines())]
         return lines
 
     def _accuracy_lines(self) -> list[str]:

@@ -49,6 +49,16 @@ class TileRun:
         return lines
 
 
+def joined_runs(runs: Sequence[TileRun]) -> TileRun:
+    """Return the tiles of several maps as one."""
+    return TileRun(
+        made=tuple(one for run in runs for one in run.made),
+        reports=tuple(report for run in runs for report in run.reports),
+        n_kept=sum(run.n_kept for run in runs),
+        quarantined=tuple(name for run in runs for name in run.quarantined),
+    )
+
+
 def run_all_tiles(
     order: Sequence[Tile],
     job: TileJob,

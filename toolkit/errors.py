@@ -170,6 +170,10 @@ class TileQuarantinedWarning(CropglobeWarning):
     """Workers died on a tile twice, and the map is made without it."""
 
 
+class ZoneMissingWarning(CropglobeWarning):
+    """A UTM zone of the area has no scene and stays unmapped."""
+
+
 class SeasonOnlyWarning(CropglobeWarning):
     """Samples hold the season alone, and training cannot imitate other regions' dates."""
 

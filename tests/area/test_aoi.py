@@ -124,3 +124,41 @@ def test_an_area_across_the_antimeridian_is_cut_in_two(tmp_path):
     assert read_aoi(path).geometry.equals(expected)
     assert read_aoi(box(-182, -19, -178, -16)).geometry.equals(expected)
     assert read_aoi(box(179, -19, 180, -16)).geometry.equals(box(179, -19, 180, -16))
+
+
+FIJI = shapely.union_all([box(178, -19, 180, -16), box(-180, -19, -178, -16)])
+
+
+def test_longitudes_that_jump_at_180_degrees_mean_the_short_way(tmp_path):
+    jumping = shapely.Polygon([(178, -19), (-178, -19), (-178, -16), (178, -16)])
+    assert read_aoi(jumping).geometry.equals(FIJI)
+    assert read_aoi(geojson(tmp_path / "fiji.geojson", jumping)).geometry.equals(FIJI)
+    assert read_aoi(FIJI).geometry.equals(FIJI)
+
+
+def test_holes_stay_on_either_side_of_180_degrees():
+    jumping = shapely.Polygon(
+        [(178, -19), (-178, -19), (-178, -16), (178, -16)],
+        [
+            [(-179.5, -18), (-179, -18), (-179, -17)],
+            [(179.9, -18.5), (-179.9, -18.5), (-179.9, -18.4), (179.9, -18.4)],
+        ],
+    )
+    area = read_aoi(jumping)
+    assert area.geometry.area == pytest.approx(12 - 0.25 - 0.02)
+    assert not area.geometry.contains(shapely.Point(-179.1, -17.8))
+
+
+def test_a_projected_file_across_180_degrees_comes_out_in_two_parts(tmp_path):
+    turned = gpd.GeoDataFrame(geometry=[box(178, -19, 182, -16)], crs="EPSG:4326").to_crs("EPSG:3832")
+    turned.to_file(tmp_path / "fiji.gpkg")
+    area = read_aoi(tmp_path / "fiji.gpkg")
+    assert area.geometry.symmetric_difference(FIJI).area < 1e-6
+    assert area.unbroken.bounds == pytest.approx((178, -19, 182, -16))
+    assert area.centre[0] == pytest.approx(-180)
+
+
+def test_the_whole_globe_is_no_jump():
+    globe = box(-180, -60, 180, 80)
+    assert read_aoi(globe).geometry.equals(globe)
+    assert read_aoi(globe).unbroken.equals(globe)

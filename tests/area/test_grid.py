@@ -1,5 +1,7 @@
 """Output grids: aligned with Sentinel-2, covering the area, cut into tiles."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import shapely
@@ -10,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
 from toolkit.area.aoi import AOI, read_aoi
-from toolkit.area.grid import Lattice, inside, output_geobox, tiles
+from toolkit.area.grid import Lattice, inside, output_geobox, pixels_inside, tiles, tiles_touching
 from toolkit.errors import AreaError, InputError
 
 AREA = AOI(box(4.0, 50.0, 4.02, 50.01))
@@ -63,7 +65,7 @@ def test_poles_have_no_zone():
 
 def test_grid_beyond_a_country_is_refused():
     with pytest.raises(AreaError, match="exceeds"):
-        output_geobox(AOI(box(-40, -40, 40, 40)), resolution=1)
+        output_geobox(AOI(box(-40, -40, 40, 40)), resolution=1, crs="EPSG:6933")
 
 
 def test_inside_agrees_with_pixel_centres_one_by_one():
@@ -126,3 +128,45 @@ def test_tiles_cover_the_grid_once_and_never_cut_across_blocks(shape, size, orig
             assert first == last or whole_blocks
             assert part.stop - part.start <= size
     assert (covered == 1).all()
+
+
+COUNTRY = AOI(shapely.Point(10, 50).buffer(6.5), "country")
+LAEA = "EPSG:3035"
+
+
+def test_tiles_that_the_area_touches_are_all_that_hold_its_pixels():
+    grid = output_geobox(COUNTRY, resolution=5000, crs=LAEA)
+    kept = {tile.name for tile in tiles_touching(COUNTRY, tiles(grid, size=16))}
+    holding = {tile.name for tile in tiles(grid, size=16) if inside(COUNTRY, tile.geobox).any()}
+    every = sum(1 for _ in tiles(grid, size=16))
+    assert holding <= kept
+    assert len(kept) < every
+    assert len(kept) - len(holding) < 0.05 * every
+
+
+def test_pixels_inside_are_told_without_burning_them():
+    grid = output_geobox(COUNTRY, resolution=5000, crs=LAEA)
+    assert pixels_inside(COUNTRY, grid) == pytest.approx(inside(COUNTRY, grid).sum(), rel=2e-3)
+
+
+def test_inside_of_tiles_is_inside_of_the_whole_also_of_a_long_outline():
+    rng = np.random.default_rng(0)
+    angles = np.linspace(0, 2 * np.pi, 9000, endpoint=False)
+    radius = 0.01 * (1 + 0.1 * rng.uniform(-1, 1, len(angles)))
+    coast = AOI(shapely.Polygon(np.column_stack([4 + radius * np.cos(angles), 50 + radius * np.sin(angles)])))
+    grid = output_geobox(coast)
+    whole = inside(coast, grid)
+    for tile in tiles(grid, size=50):
+        np.testing.assert_array_equal(inside(coast, tile.geobox), whole[tile.y, tile.x])
+
+
+def test_a_country_is_planned_in_little_memory():
+    """10 billion pixels in 9,604 tiles: counted one by one, the outline of the area alone in memory."""
+    grid = GeoBox((100_000, 100_000), Affine(10, 0, 3_800_000, 0, -10, 3_500_000), LAEA)
+    next(tiles_touching(COUNTRY, tiles(grid[:600, :600])), None)  # what is loaded once
+    tracemalloc.start()
+    touched = sum(1 for _ in tiles_touching(COUNTRY, tiles(grid, size=1024)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 5_000 < touched < 9_604
+    assert peak < 4_000_000

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -13,19 +14,23 @@ import rasterio.features
 import shapely
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
-from pyproj import CRS, Geod, Transformer
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
-from toolkit.area.aoi import AOI
+from toolkit.area.aoi import AOI, square_metres
+from toolkit.area.zones import needs_zones, utm_crs, zones_of
 from toolkit.errors import AreaError, InputError
 
 MAX_PIXELS = 10**11
 """Refuse grids beyond a country at 10 m (about 10 million square kilometres)."""
 
-GEOD = Geod(ellps="WGS84")
 MAX_STRETCH = 0.02
 """Hectares are counted in pixels, so a grid must keep areas; 0.2 % inside a UTM zone, 2 % a zone away."""
+LONG_OUTLINE = 5_000
+"""Vertices from which an outline is cut to a tile's surroundings before it is burnt."""
+CLIP_PIXELS = 4
+"""Pixels around a tile that are kept then."""
 EDGE_TOLERANCE = 0.02
 """Part of two pixels by which an edge may miss the grid without adding pixels: 0.4 m at 10 m, above the
 rounding of degrees to six decimals (0.1 m)."""
@@ -66,27 +71,6 @@ class Lattice:
     """Columns of a block, in output pixels."""
 
 
-def utm_crs(aoi: AOI) -> CRS:
-    """Return the WGS 84 / UTM zone of the area's centre, as Sentinel-2 granules use it.
-
-    Zones are 6 degrees wide, but for south-west Norway and Svalbard (MGRS, NGA.STND.0037).
-
-    Raises:
-        AreaError: the centre lies outside the UTM zones (beyond 84 north or 80 south).
-    """
-    centre = aoi.geometry.centroid
-    lon, lat = centre.x, centre.y
-    if not -80 <= lat <= 84:
-        msg = f"No UTM zone at longitude {lon:.4f}, latitude {lat:.4f}. Give a CRS, e.g. crs='EPSG:3413'."
-        raise AreaError(msg)
-    zone = min(int((lon + 180) // 6) + 1, 60)
-    if 56 <= lat < 64 and 3 <= lon < 12:
-        zone = 32
-    elif lat >= 72 and 0 <= lon < 42:
-        zone = 31 + 2 * sum(lon >= edge for edge in (9, 21, 33))
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
-
-
 def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoBox:
     """Return the output grid that covers an area.
 
@@ -96,11 +80,12 @@ def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoB
     Args:
         aoi: area to cover.
         resolution: pixel size in units of the CRS (metres for UTM).
-        crs: ``utm`` (the zone of the area's centre) or anything pyproj understands.
+        crs: ``utm`` (the zone of the area's centre, which the area may leave by half a degree) or anything
+            pyproj understands.
 
     Raises:
         InputError: resolution not positive, CRS unknown, not in metres or far from equal-area here.
-        AreaError: the grid would be larger than :data:`MAX_PIXELS`.
+        AreaError: the grid would be larger than :data:`MAX_PIXELS`, or the area needs several UTM zones.
     """
     if not (math.isfinite(resolution) and resolution > 0):
         msg = f"Resolution is {resolution!r}; it must be a positive number in CRS units, e.g. 10."
@@ -110,7 +95,16 @@ def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoB
     except CRSError as error:
         msg = f"CRS {crs!r} is unknown ({error}). Use 'utm' or a code such as 'EPSG:32615'."
         raise InputError(msg) from error
-    outline = _outline(aoi, target)
+    if crs == "utm" and needs_zones(aoi):
+        codes = [f"EPSG:{code}" for code in zones_of(aoi)]
+        named = ", ".join(codes[:4]) + (", ..." if len(codes) > 4 else "")
+        msg = (
+            f"The area lies in {len(codes)} UTM zones ({named}), and one grid is needed here. Choose its "
+            f"CRS: --crs {target.to_string()} if most of the area lies there, else an equal-area one such as "
+            "EPSG:3035 for Europe. 'cropglobe map' alone makes a map of each zone and joins them."
+        )
+        raise AreaError(msg)
+    outline = outline_in(aoi, target.to_string())
     west, south, east, north = outline.bounds
     snap = 2 * resolution
     left, bottom = (math.floor(v / snap + EDGE_TOLERANCE) * snap for v in (west, south))
@@ -134,8 +128,7 @@ def _check_metres(aoi: AOI, outline: BaseGeometry, crs: CRS) -> None:
     if not crs.is_projected or any(axis.unit_conversion_factor != 1 for axis in crs.axis_info):
         msg = f"CRS {name} is not in metres. Use 'utm', or an equal-area CRS such as EPSG:3035 for Europe."
         raise InputError(msg)
-    true, _ = GEOD.geometry_area_perimeter(shapely.orient_polygons(aoi.geometry))
-    stretch = outline.area / max(abs(true), 1e-9)
+    stretch = outline.area / max(square_metres(aoi.geometry), 1e-9)
     if abs(stretch - 1) > MAX_STRETCH:
         msg = (
             f"CRS {name} shows this area at {stretch:.2f} times its size; allowed: {MAX_STRETCH:.0%} off. "
@@ -144,12 +137,20 @@ def _check_metres(aoi: AOI, outline: BaseGeometry, crs: CRS) -> None:
         raise InputError(msg)
 
 
-def _outline(aoi: AOI, crs: CRS) -> BaseGeometry:
-    """Project the area; edges are cut into short pieces first, as straight lines bend."""
+@lru_cache(maxsize=8)
+def outline_in(aoi: AOI, crs: str) -> BaseGeometry:
+    """Return the area in a CRS; edges are cut into short pieces first, as straight lines bend.
+
+    Args:
+        aoi: area.
+        crs: anything pyproj understands.
+    """
     to_crs = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-    return shapely.transform(
+    outline: BaseGeometry = shapely.transform(
         aoi.geometry.segmentize(0.05), lambda xy: np.column_stack(to_crs.transform(xy[:, 0], xy[:, 1]))
     )
+    shapely.prepare(outline)
+    return outline
 
 
 def inside(aoi: AOI, geobox: GeoBox) -> npt.NDArray[np.bool_]:
@@ -157,16 +158,50 @@ def inside(aoi: AOI, geobox: GeoBox) -> npt.NDArray[np.bool_]:
 
     Args:
         aoi: area.
-        geobox: grid.
+        geobox: grid, of the whole area or of one tile.
 
     Returns:
-        bool ``(y, x)``, True where the pixel's centre is inside.
+        bool ``(y, x)``, True where the pixel's centre lies inside.
     """
-    shape = _outline(aoi, CRS.from_user_input(str(geobox.crs)))
+    outline = outline_in(aoi, str(geobox.crs))
+    bounds = geobox.boundingbox
+    window = shapely.box(*bounds.bbox)
+    if not outline.intersects(window):
+        return np.zeros(geobox.shape.yx, bool)
+    if outline.covers(window):
+        return np.ones(geobox.shape.yx, bool)
+    if shapely.get_num_coordinates(outline) > LONG_OUTLINE:
+        # Only what is near: GDAL looks at every edge in every row.
+        margin = CLIP_PIXELS * abs(geobox.resolution.x)
+        outline = shapely.intersection(outline, window.buffer(margin, join_style="mitre"))
     mask: npt.NDArray[np.bool_] = rasterio.features.geometry_mask(
-        [shape], out_shape=geobox.shape.yx, transform=geobox.affine, invert=True
+        [outline], out_shape=geobox.shape.yx, transform=geobox.affine, invert=True
     )
     return mask
+
+
+def tiles_touching(aoi: AOI, tiles: Iterable[Tile]) -> Iterator[Tile]:
+    """Yield the tiles that the area touches, as they come; nothing is rasterised.
+
+    A tile may be touched and hold no pixel's centre of the area.
+
+    Args:
+        aoi: area.
+        tiles: tiles of one grid.
+    """
+    for tile in tiles:
+        if outline_in(aoi, str(tile.geobox.crs)).intersects(shapely.box(*tile.geobox.boundingbox.bbox)):
+            yield tile
+
+
+def pixels_inside(aoi: AOI, geobox: GeoBox) -> int:
+    """Return about how many pixels lie in the area, from its outline: nothing is rasterised.
+
+    Args:
+        aoi: area.
+        geobox: grid that covers it.
+    """
+    return round(outline_in(aoi, str(geobox.crs)).area / (geobox.resolution.x**2))
 
 
 def tiles(geobox: GeoBox, *, size: int = 512, lattice: Lattice | None = None) -> Iterator[Tile]:

@@ -8,7 +8,6 @@ Labels are an ``xr.Dataset`` with ``crop`` uint8 ``(y, x)`` (class index + 1, 0 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,19 +19,15 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from scipy import ndimage
 
-from toolkit.area.aoi import read_shapes
 from toolkit.errors import LabelError
-from toolkit.learn.code_classes import CodeClasses, translate
+from toolkit.learn.code_classes import translate
 from toolkit.learn.crop_codes import read_codes
-from toolkit.learn.crosswalk import code_text
-from toolkit.learn.field_shapes import burn_polygons, kind_of, meets_grid, put_points, shapes_on_grid
+from toolkit.learn.fields import Classes, read_fields, rules_of
 from toolkit.learn.pixels import draw_per_class, draw_per_field
 from toolkit.legend import CROPGLOBE, Legend
 
 Bytes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]
-Classes = Mapping[int | str, str] | CodeClasses
-"""Code -> class name, or all rules by which codes become classes."""
 
 
 def rasterize_fields(
@@ -67,52 +62,13 @@ def rasterize_fields(
             buffer negative, or no pixel labelled.
         AreaError: the file is missing, unreadable or holds no polygon or point.
     """
-    frame = read_shapes(fields) if isinstance(fields, str | Path) else fields
-    if not (np.isfinite(inner_buffer_m) and inner_buffer_m >= 0):
-        msg = f"inner_buffer_m is {inner_buffer_m!r}; allowed: 0 metres or more. Use 10 or 0."
-        raise LabelError(msg)
-    points = kind_of(frame) == "points"
-    if points:
-        frame, inner_buffer_m = frame.explode(ignore_index=True), 0.0
-    texts = _codes_of(frame, property)
-    shapes = shapes_on_grid(frame, geobox, inner_buffer_m=inner_buffer_m)
-    near = np.flatnonzero(meets_grid(shapes, geobox))
-    source = repr(str(fields)) if isinstance(fields, str | Path) else "The table of labels"
-    counts = Counter(texts[near].tolist())
-    found = translate(counts, _rules(classes), legend, source=source, numbers=False)
-    values = np.array([found.values[text] for text in texts[near].tolist()], dtype=np.uint8)
-    ids = np.arange(1, len(near) + 1, dtype=np.int32)
-    if points:
-        place = put_points(shapes[near], ids, values, geobox)
-    else:
-        place = burn_polygons(shapes[near], ids, geobox)
-    crop = np.concatenate([np.zeros(1, np.uint8), values])[place]
-    field = np.concatenate([np.zeros(1, np.int32), (near + 1).astype(np.int32)])[place]
+    read = read_fields(
+        fields, geobox, legend=legend, inner_buffer_m=inner_buffer_m, property=property, classes=classes
+    )
+    crop, field = read.on(geobox)
     if not crop.any():
-        what = "holds points of one crop" if points else "centre lies in exactly one field"
-        msg = (
-            f"No pixel {what}: of {len(near)} shapes here {int((values > 0).sum())} have a class, and they "
-            f"were shrunk by {inner_buffer_m:g} m. Use a smaller inner_buffer_m or a finer grid, and check "
-            f"codes ({dict(found.dropped)} dropped) and that none is drawn twice."
-        )
-        raise LabelError(msg)
-    return _dataset(crop, field, geobox, legend, dropped=found.dropped, inner_buffer_m=inner_buffer_m)
-
-
-def _codes_of(frame: gpd.GeoDataFrame, column: str) -> npt.NDArray[np.object_]:
-    """Return the code of each shape as text, empty where the table has none."""
-    if column not in frame.columns or column == frame.geometry.name:
-        known = [str(name) for name in frame.columns if name != frame.geometry.name]
-        msg = (
-            f"Fields have no property {column!r}. Properties: {', '.join(known) or 'none'}. "
-            "Name the one that holds the crop."
-        )
-        raise LabelError(msg)
-    return np.array([code_text(value) for value in frame[column]], dtype=object)
-
-
-def _rules(classes: Classes | None) -> CodeClasses:
-    return classes if isinstance(classes, CodeClasses) else CodeClasses(classes=classes or {})
+        raise LabelError(read.nothing_labelled())
+    return _dataset(crop, field, geobox, legend, dropped=read.dropped, inner_buffer_m=read.inner_buffer_m)
 
 
 def read_label_raster(
@@ -175,7 +131,7 @@ def label_codes(
         raise LabelError(msg)
     numbers, n_pixels = np.unique(codes[codes != 0], return_counts=True)
     counts = {str(number): n for number, n in zip(numbers.tolist(), n_pixels.tolist(), strict=True)}
-    found = translate(counts, _rules(classes), legend, source=repr(source), numbers=True)
+    found = translate(counts, rules_of(classes), legend, source=repr(source), numbers=True)
     crop = np.zeros(codes.shape, dtype=np.uint8)
     field = np.zeros(codes.shape, dtype=np.int32)
     n_fields = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
-from toolkit.area.grid import GEOD
+from toolkit.area.aoi import square_metres
 from toolkit.legend import Legend
 from toolkit.storage import replacing
 
@@ -72,7 +72,9 @@ def count_values(values: npt.NDArray[np.uint8]) -> Counts:
     return sum((np.bincount(strip, minlength=256) for strip in strips), np.zeros(256, np.int64))
 
 
-def class_areas(path: str | Path, legend: Legend) -> tuple[ClassArea, ...]:
+def class_areas(
+    path: str | Path, legend: Legend, *, within: BaseGeometry | None = None
+) -> tuple[ClassArea, ...]:
     """Return the mapped area of each class by counting pixels.
 
     Pixel counts are biased where the map errs; they are no estimate with a confidence interval.
@@ -80,12 +82,18 @@ def class_areas(path: str | Path, legend: Legend) -> tuple[ClassArea, ...]:
     Args:
         path: ``crop_map.tif`` in a CRS with metres.
         legend: classes of the map.
+        within: polygons in degrees; pixels count whose centre they hold. None: all.
 
     Returns:
         One entry per class, in the order of the legend.
     """
     counts = np.zeros(256, np.int64)
     with rasterio.open(path) as file:
+        if within is not None:
+            (outline,) = gpd.GeoSeries([within.segmentize(LONGEST_EDGE)], crs="EPSG:4326").to_crs(
+                str(file.crs)
+            )
+            return _as_areas(_count_within(file, outline), _pixel_hectares(file), legend)
         for _, window in file.block_windows(1):
             counts += count_values(file.read(1, window=window))
         return _as_areas(counts, _pixel_hectares(file), legend)
@@ -96,7 +104,9 @@ def hectares_by_crop(areas: Iterable[ClassArea]) -> dict[str, float]:
     return {area.name: round(area.hectares, 4) for area in areas}
 
 
-def areas_by_zone(path: str | Path, zones: gpd.GeoDataFrame, legend: Legend) -> Iterator[ZoneAreas]:
+def areas_by_zone(
+    path: str | Path, zones: gpd.GeoDataFrame, legend: Legend, *, within: BaseGeometry | None = None
+) -> Iterator[ZoneAreas]:
     """Yield the mapped areas within polygons, one at a time and never a whole large one in memory.
 
     A pixel belongs to each polygon that its centre lies in, so polygons may overlap.
@@ -106,19 +116,49 @@ def areas_by_zone(path: str | Path, zones: gpd.GeoDataFrame, legend: Legend) -> 
         zones: polygons in EPSG:4326, as :func:`toolkit.area.aoi.read_polygons` gives them; the property
             ``name``, else ``id``, names them.
         legend: classes of the map.
+        within: polygons in degrees; pixels beyond them do not count. None: all.
     """
     named = next((zones[key] for key in ZONE_NAMES if key in zones.columns), None)
     with rasterio.open(path) as file:
-        outlines = zones.geometry.segmentize(LONGEST_EDGE).to_crs(str(file.crs))
+        shapes = zones.geometry if within is None else zones.geometry.intersection(within)
+        outlines = shapes.segmentize(LONGEST_EDGE).to_crs(str(file.crs))
         hectares = _pixel_hectares(file)
         for position, (shape, outline) in enumerate(zip(zones.geometry, outlines, strict=True)):
-            true, _ = GEOD.geometry_area_perimeter(shapely.orient_polygons(shape))
             yield ZoneAreas(
                 zone=position + 1,
                 name="" if named is None or named.isna().iloc[position] else str(named.iloc[position]),
-                hectares=float(true) / SQUARE_METRES_PER_HECTARE,
+                hectares=square_metres(shape) / SQUARE_METRES_PER_HECTARE,
                 classes=_as_areas(_count_within(file, outline), hectares, legend),
             )
+
+
+def sum_areas(parts: Iterable[Iterable[ClassArea]]) -> tuple[ClassArea, ...]:
+    """Return the areas of several maps of one legend together.
+
+    Args:
+        parts: areas by class of each map; at least one.
+    """
+    of_class = list(zip(*parts, strict=True))
+    mapped = sum(area.pixels for areas in of_class for area in areas)
+    return tuple(
+        ClassArea(
+            name=areas[0].name,
+            pixels=(pixels := sum(area.pixels for area in areas)),
+            hectares=sum(area.hectares for area in areas),
+            share=pixels / mapped if mapped else None,
+        )
+        for areas in of_class
+    )
+
+
+def sum_zones(parts: Iterable[Iterable[ZoneAreas]]) -> Iterator[ZoneAreas]:
+    """Yield the areas within the same polygons of several maps together.
+
+    Args:
+        parts: result of :func:`areas_by_zone` for each map; at least one.
+    """
+    for zones in zip(*parts, strict=True):
+        yield replace(zones[0], classes=sum_areas(zone.classes for zone in zones))
 
 
 def write_areas(areas: Iterable[ClassArea], path: Path) -> Path:
@@ -164,7 +204,7 @@ def _count_within(file: DatasetReader, outline: BaseGeometry) -> Counts:
 
 def _windows(file: DatasetReader, outline: BaseGeometry) -> Iterator[Window]:
     """Yield windows that together cover what a polygon may touch of the map."""
-    if not np.isfinite(outline.bounds).all():
+    if outline.is_empty or not np.isfinite(outline.bounds).all():
         return  # so far away that the map's CRS does not reach it
     west, south, east, north = outline.bounds
     left, top = ~file.transform * (west, north)

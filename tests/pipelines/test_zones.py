@@ -1,0 +1,209 @@
+"""An area in two UTM zones: a map of each, one of both, nothing counted twice."""
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pystac
+import pytest
+import rasterio
+import shapely
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import BoundingBox
+from pyproj import Transformer
+from rio_cogeo import cog_validate
+
+from pipelines import crop_map
+from pipelines.config import MapRequest
+from tests.conftest import make_scene, write_catalog
+from tests.pipelines.test_bad_input import START, checkpoint, fails, geojson, request
+from toolkit.area import zones
+from toolkit.area.aoi import AOI, square_metres
+from toolkit.area.grid import inside
+from toolkit.errors import ZoneMissingWarning
+from toolkit.learn.checkpoint import write_checkpoint
+from toolkit.learn.fields import read_fields
+from toolkit.learn.map_accuracy import assess_file
+from toolkit.legend import CROPGLOBE, Status
+
+BORDER = shapely.box(5.9986, 50.0, 6.0012, 50.0012)
+"""186 x 133 m on both sides of the meridian between zones 31 and 32."""
+
+
+def grid_around(epsg, lon, lat):
+    """32 x 32 pixels on multiples of 20 m around a place."""
+    x, y = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True).transform(lon, lat)
+    west, south = 20 * round(x / 20) - 160, 20 * round(y / 20) - 160
+    return GeoBox.from_bbox(
+        BoundingBox(west, south, west + 320, south + 320, crs=f"EPSG:{epsg}"), resolution=10
+    )
+
+
+def write_place(folder, area, grids):
+    geojson(folder / "aoi.geojson", json.loads(shapely.to_geojson(area)))
+    scenes = [
+        make_scene(folder, f"{grid.crs.epsg}_{k}", START + timedelta(days=40 * k), geobox=grid)
+        for grid in grids
+        for k in range(3)
+    ]
+    write_catalog(folder, scenes)
+    write_checkpoint(checkpoint(simulated=False), folder / "model")
+    return folder
+
+
+def config(place, out, **more):
+    return MapRequest(
+        aoi=place / "aoi.geojson",
+        catalog=str(place / "catalog.json"),
+        year=2021,
+        model=place / "model",
+        out=out,
+        radiometry="trust",
+        **more,
+    )
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(1), GeoBox((file.height, file.width), file.transform, str(file.crs))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("border")
+    write_place(folder, BORDER, [grid_around(32631, 6, 50.0006), grid_around(32632, 6, 50.0006)])
+    field = shapely.box(5.9988, 50.0001, 6.001, 50.0011)
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"crop": "corn", "name": "all"},
+            "geometry": json.loads(shapely.to_geojson(field)),
+        }
+    ]
+    (folder / "fields.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(place, client):
+    """A map of the area; half a degree of reach is too much for so small a one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zones, "REACH", 0.0)
+        files = {"fields": place / "fields.geojson", "zones": place / "fields.geojson"}
+        return crop_map.run(config(place, place / "result", **files), client, progress=False)
+
+
+def test_each_zone_has_a_whole_map_and_one_joins_them(result):
+    folder = result.folder
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"{name}.tif" for name in ("confidence", "crop_map", "longest_gap", "observations", "status")),
+        *("crop_map.tif.aux.xml", "status.tif.aux.xml", "crop_map.qml", "confidence.qml", "status.qml"),
+        *("areas.csv", "areas_by_zone.csv", "crop_map.stac.json", "run.json", "run.yaml"),
+        *("utm_32631", "utm_32632"),
+    }
+    for name, epsg in (("utm_32631", 32631), ("utm_32632", 32632)):
+        crop, grid = read(folder / name / "crop_map.tif")
+        assert grid.crs.epsg == epsg
+        assert (folder / name / "run.json").is_file()
+        assert (folder / name / "items.json").is_file()
+        area = json.loads((folder / name / "aoi.geojson").read_text())
+        assert (crop > 0).sum() == inside(AOI(shapely.geometry.shape(area["geometry"])), grid).sum()
+    assert [zone.folder.name for zone in result.zones] == ["utm_32631", "utm_32632"]
+    assert all(cog_validate(path)[0] for path in result.files.values())
+    assert result.complete
+
+
+def test_the_joined_map_has_no_seam(result):
+    crop, grid = read(result.files["crop"])
+    status, _ = read(result.files["status"])
+    within = inside(AOI(BORDER), grid)
+    inner = inside(AOI(BORDER.buffer(-0.0003)), grid)  # 20 m off the outline
+    assert inner.sum() > 80
+    assert (crop[inner] > 0).all()
+    assert (status[inner] == Status.MAPPED).all()
+    assert (status[~within] == Status.OUTSIDE_AREA).all()
+
+
+def test_areas_are_those_of_the_zones_without_their_overlap(result):
+    table = pd.read_csv(result.folder / "areas.csv")
+    true = square_metres(BORDER) / 1e4
+    assert table.hectares.sum() == pytest.approx(true, rel=0.03)  # a pixel is 0.4 % of the area
+    of_zones = sum(pd.read_csv(zone.folder / "areas.csv").hectares.sum() for zone in result.zones)
+    assert of_zones > table.hectares.sum()  # the strip that both have
+    assert sum(result.areas.values()) == pytest.approx(table.hectares.sum())
+    by_polygon = pd.read_csv(result.folder / "areas_by_zone.csv")
+    assert by_polygon.zone_hectares.iloc[0] == pytest.approx(by_polygon.hectares.sum(), rel=0.05)
+    record = json.loads((result.folder / "run.json").read_text())
+    told = [sum(zone["hectares"].values()) for zone in record["zones"].values()]
+    assert sum(told) == pytest.approx(table.hectares.sum())
+
+
+def test_accuracy_counts_each_zone_within_its_part(result, place):
+    parts, _ = zones.split_by_zone(AOI(BORDER))
+    alone = []
+    for part, zone in zip(parts, result.zones, strict=True):
+        _, grid = read(zone.files["crop"])
+        fields = read_fields(place / "fields.geojson", grid)
+        alone.append(assess_file(zone.files["crop"], fields, legend=CROPGLOBE, within=part.area))
+    np.testing.assert_array_equal(result.accuracy.confusion, alone[0].confusion + alone[1].confusion)
+    assert result.accuracy.n > 80
+
+
+def test_the_result_tells_its_zones(result, place):
+    text = "\n".join(result.lines())
+    assert "joined from the maps of 2 UTM zones" in text
+    assert "utm_32631" in text
+    assert "utm_32632" in text
+    item = pystac.Item.from_file(str(result.folder / "crop_map.stac.json"))
+    assert item.properties["proj:code"] is None
+    assert "Azimuthal" in item.properties["proj:wkt2"]
+    again = MapRequest.read(result.folder / "run.yaml", {})
+    assert again.crs == "utm"
+    assert again.aoi == place / "aoi.geojson"
+
+
+def test_a_second_run_gives_the_same_bytes_in_a_chosen_crs_too(result, place, client, monkeypatch):
+    monkeypatch.setattr(zones, "REACH", 0.0)
+    names = ("crop_map.tif", "status.tif", "confidence.tif", "areas.csv", "crop_map.tif.aux.xml")
+    again = crop_map.run(config(place, place / "again"), client, progress=False)
+    for name in names:
+        assert (again.folder / name).read_bytes() == (result.folder / name).read_bytes(), name
+    chosen = crop_map.run(config(place, place / "again", mosaic_crs="EPSG:3035"), client, progress=False)
+    assert read(chosen.files["crop"])[1].crs.epsg == 3035
+    assert chosen.areas == again.areas
+
+
+def test_a_chosen_crs_is_one_map(place, client, monkeypatch):
+    monkeypatch.setattr(zones, "REACH", 0.0)
+    one = crop_map.run(config(place, place / "one", crs="EPSG:32632"), client, progress=False)
+    assert one.zones == ()
+    assert not list(one.folder.glob("utm_*"))
+
+
+def test_a_zone_without_scenes_is_left_out_and_told(tmp_path):
+    """With a worker process: threads of workers in this one disturb the recording of warnings."""
+    area = shapely.MultiPolygon([shapely.box(5.2, 50, 5.201, 50.001), shapely.box(6.8, 50, 6.801, 50.001)])
+    place = write_place(tmp_path, area, [grid_around(32631, 5.2005, 50.0005)])
+    with pytest.warns(ZoneMissingWarning, match="utm_32632 stays unmapped"):
+        result = crop_map.run(config(place, place / "result", resolution=20, workers=1), progress=False)
+    assert not result.complete
+    assert result.zones_missing == ("utm_32632",)
+    status, _ = read(result.files["status"])
+    assert {Status.MAPPED, Status.NOT_OBSERVED} <= set(np.unique(status))
+    record = json.loads((result.folder / "run.json").read_text())
+    assert list(record["zones_without_scenes"]) == ["utm_32632"]
+
+
+def test_wrong_fields_are_told_before_any_work(tmp_path, place, capfd, monkeypatch):
+    monkeypatch.setattr(zones, "REACH", 0.0)
+    far = geojson(tmp_path / "far.geojson", json.loads(shapely.to_geojson(shapely.box(9, 50, 9.1, 50.1))))
+    out = tmp_path / "none"
+    fails(request(place, fields=far, out=out), capfd, code=4, saying=["No field of", "lies in the area"])
+    assert not out.exists()
+
+
+def test_features_of_such_an_area_need_a_crs(tmp_path, capfd):
+    geojson(tmp_path / "aoi.geojson", json.loads(shapely.to_geojson(shapely.box(5, 50, 8, 51))))
+    arguments = ["features", "--aoi", tmp_path / "aoi.geojson", "--year", 2021, "--out", tmp_path / "out"]
+    fails([str(word) for word in arguments], capfd, code=4, saying=["2 UTM zones", "--crs EPSG:32632"])
