@@ -1,6 +1,9 @@
 """Tiles: every one made once, joined to the whole, failures reported."""
 
+import gc
 import hashlib
+import os
+import signal
 from functools import partial
 
 import numpy as np
@@ -12,7 +15,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
 from toolkit.area.grid import tiles
-from toolkit.errors import InputError
+from toolkit.cluster import connect
+from toolkit.errors import InputError, WorkerError
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.layers import LAYERS
 from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
@@ -82,6 +86,23 @@ def test_first_failure_is_raised_as_it_was(client, tmp_path):
 
 def test_more_tiles_than_the_window_are_all_made(client):
     assert sorted(run_tiles(range(100), abs, client=client)) == list(range(100))
+
+
+def die_on_seven(place):
+    """Kill the worker on one place."""
+    if place == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return place
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_place_on_which_workers_die_is_set_apart_and_its_neighbours_are_made():
+    with connect(workers=2) as client:
+        made = sorted(run_tiles(range(12), die_on_seven, client=client, instead=lambda place: -place))
+        assert made == [-7, *(k for k in range(12) if k != 7)]
+        with pytest.raises(WorkerError, match="died on one tile twice"):
+            list(run_tiles(range(6, 8), die_on_seven, client=client))
+    gc.collect()  # sockets of the killed workers end here, where their warning is expected
 
 
 def test_stopwatch_books_time_under_stages():

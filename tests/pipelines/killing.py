@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -22,6 +23,7 @@ from distributed import Client, LocalCluster
 import pipelines.crop_map as workflow
 from pipelines.cli import main  # noqa: F401  # as above
 from pipelines.config import MapRequest
+from toolkit.errors import CropglobeError
 
 
 class Steps:
@@ -72,6 +74,8 @@ def make_map(place, job):
             **job.get("request", {}),
         }
     )
+    if limit := job.get("largest_file"):  # a disk that is full: no file may grow beyond
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     steps = Steps(job.get("kill_at"))
     steps.install()
     options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
@@ -93,18 +97,17 @@ def child(place, job):
             steps = make_map(place, job)
             os.write(writing, str(steps).encode())
             status = 0
+        except CropglobeError as error:
+            os.write(writing, str(error).encode())
+            status = error.exit_code
         finally:
             os._exit(status)
     os.close(writing)
-    if "kill_after_s" in job:
-        import time
-
-        time.sleep(job["kill_after_s"])
-        os.kill(process, job.get("signal", signal.SIGKILL))
     _, status = os.waitpid(process, 0)
     with os.fdopen(reading) as told:
-        steps = told.read()
-    return {"status": os.waitstatus_to_exitcode(status), "steps": int(steps or 0)}
+        text = told.read()
+    steps = int(text) if text.isdecimal() else 0
+    return {"status": os.waitstatus_to_exitcode(status), "steps": steps, "error": text if not steps else ""}
 
 
 if __name__ == "__main__":

@@ -1,26 +1,37 @@
 """A map that is killed anywhere goes on, and ends with the same bytes; nothing is made twice."""
 
+import gc
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from distributed import LocalCluster
 
 from pipelines import crop_map
 from pipelines.cli import main
 from pipelines.config import MapRequest
 from tests.conftest import ASSETS, GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import START, geojson
+from toolkit.cluster import check_workers
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.errors import ChangedRequestError, FolderInUseError, LedgerDamagedWarning, TileDamagedWarning
+from toolkit.errors import (
+    ChangedRequestError,
+    FolderInUseError,
+    LedgerDamagedWarning,
+    TileDamagedWarning,
+    WorkerError,
+)
 from toolkit.learn.checkpoint import Checkpoint, write_checkpoint
 from toolkit.learn.networks import build_network
 from toolkit.legend import CROPGLOBE
@@ -298,6 +309,44 @@ def test_asked_to_stop_a_run_ends_within_five_seconds_and_can_go_on(number, code
     assert "Traceback" not in told
     main(command[3:])
     assert files_of(out) == whole[0]
+
+
+@pytest.mark.parametrize("limit", [300, 5_000, 12_000])
+def test_a_full_disk_stops_the_map_and_a_later_run_goes_on(limit, runner, whole, tmp_path):
+    """Files may grow to some bytes only: items, ledger or tiles are what cannot be written."""
+    out = tmp_path / "out"
+    told = runner(out, largest_file=limit)
+    assert told["status"] == 7
+    assert "cannot be written" in told["error"]
+    assert not (out / "run.json").exists()
+    assert runner(out)["status"] == 0
+    assert files_of(out) == whole[0]
+    assert not leftovers(out)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_four_and_foreign_workers_one_of_them_killed_make_the_same_bytes(place, whole, tmp_path):
+    crop_map.run(request(place, tmp_path / "four", workers=4), progress=False)
+    assert files_of(tmp_path / "four") == whole[0]
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+    with LocalCluster(n_workers=3, processes=True, **options) as cluster:
+        address = cluster.scheduler_address
+        victim = next(iter(cluster.workers.values())).pid
+        killer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
+        killer.start()
+        crop_map.run(request(place, tmp_path / "three"), address, progress=False)
+        killer.join()
+        crop_map.run(request(place, tmp_path / "object"), cluster, progress=False)
+    assert files_of(tmp_path / "three") == whole[0]
+    assert files_of(tmp_path / "object") == whole[0]
+    gc.collect()  # sockets of the killed worker end here, where their warning is expected
+
+
+def test_workers_with_other_packages_are_refused_by_name(client, monkeypatch):
+    monkeypatch.setattr("toolkit.cluster.version", lambda name: "0.0" if name == "torch" else version(name))
+    with pytest.raises(WorkerError, match=r"127\.0\.0\.1:\d+: torch .*; here torch 0\.0") as raised:
+        check_workers(client)
+    assert "numpy" not in str(raised.value)
 
 
 def test_pixels_of_a_map_that_went_on_are_those_of_its_tiles(runner, whole, tmp_path):
