@@ -26,7 +26,7 @@ from pipelines.tiling import TileCut, choose_cut
 from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import Lattice
-from toolkit.cluster import Connectable, connect_on_demand
+from toolkit.cluster import Connectable, connect_on_demand, cores
 from toolkit.errors import NothingMappedWarning
 from toolkit.maps.tiles import Stopwatch
 
@@ -57,11 +57,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     if spans_zones(config, aoi):
         return map_zones(config, aoi, partial(run, client=client, progress=tell), tell)
     setup = set_up(config, aoi)
-    with (
-        run_folder(config.out) as folder,
-        interruptible() as interruption,
-        connect_on_demand(client or config.scheduler, workers=config.workers) as connected,
-    ):
+    with run_folder(config.out) as folder, interruptible() as interruption:
         inputs, cropland = frozen_inputs(setup, folder, tell=tell)
         watch.lap("search")
         job = TileJob(
@@ -72,16 +68,18 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
         )
         items = [item for one in inputs for item in one.found.items]
         order = tuple(_cut(inputs, setup, folder).tiles(setup.geobox))
-        job = with_engines(job, order, config, folder, client=connected, tell=tell)
-        tiles = run_all_tiles(
-            order,
-            job,
-            TileKeys(_shared(job, inputs), setup.aoi, items),
-            folder,
-            client=connected,
-            tell=tell,
-            interruption=interruption,
-        )
+        workers = min(config.workers or cores(), len(order))
+        with connect_on_demand(client or config.scheduler, workers=workers) as connected:
+            job = with_engines(job, order, config, folder, client=connected, tell=tell)
+            tiles = run_all_tiles(
+                order,
+                job,
+                TileKeys(_shared(job, inputs), setup.aoi, items),
+                folder,
+                client=connected,
+                tell=tell,
+                interruption=interruption,
+            )
         watch.lap("tiles")
         written = write_map(setup, inputs, cropland, tiles.made, job.layers, folder)
         watch.lap("join and check")
@@ -118,14 +116,16 @@ def _cut(inputs: tuple[SensorInput, ...], setup: MapSetup, folder: RunFolder) ->
     It is frozen: another machine, with other memory, goes on with the same tiles.
     """
     config, known = setup.config, read_json(folder.choices)
-    if known is not None and config.tile_size in (None, known["tile_size"]):
+    grid = [str(setup.geobox.crs), *setup.geobox.affine[:6], *setup.geobox.shape.yx]
+    if known is not None and known["grid"] == grid and config.tile_size in (None, known["tile_size"]):
         lattice = known["lattice"]
         return TileCut(size=known["size"], lattice=None if lattice is None else Lattice(*lattice))
     cuts = [choose_cut(one.found.items, setup.geobox, one.checkpoint.recipe, config) for one in inputs]
     # Of equally small ones, the first: Sentinel-2's lie on the blocks of its files.
     cut = min(cuts, key=lambda one: one.size)
     lattice = None if cut.lattice is None else list(astuple(cut.lattice))
-    write_json({"tile_size": config.tile_size, "size": cut.size, "lattice": lattice}, folder.choices)
+    chosen = {"grid": grid, "tile_size": config.tile_size, "size": cut.size, "lattice": lattice}
+    write_json(chosen, folder.choices)
     return cut
 
 

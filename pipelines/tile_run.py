@@ -91,6 +91,8 @@ def run_all_tiles(
         kept = _kept(tasks, ledger, folder.tiles)
         remove_unused(folder.tiles, {report.made.path(folder.tiles).name for report in kept.values()})
         todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].kept.failed]
+        dangerous = ledger.quarantined()
+        todo.sort(key=lambda task: task.tile.name in dangerous)  # last, when nothing else can be lost
         made = _make(todo, job, ledger, folder, client(), tell, interruption) if todo else _Made()
     reports = {**kept, **made.reports}
     if made.quarantined:

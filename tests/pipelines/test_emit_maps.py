@@ -344,7 +344,8 @@ def test_layers_of_an_earlier_map_do_not_stay_beside_a_new_one(place, tmp_path, 
     config = request(place, tmp_path / "map", sensor="both", resolution=20)
     crop_map.run(config, client, progress=False)
     assert {path.suffix for path in config.out.glob("sensor.*")} == {".tif", ".xml", ".qml"}
-    crop_map.run(config.model_copy(update={"sensor": "emit"}), client, progress=False)
+    changed = {"sensor": "emit", "allow_change": True}
+    crop_map.run(config.model_copy(update=changed), client, progress=False)
     left = {path.name for path in config.out.iterdir()}
     assert not left & {"sensor.tif", "sensor.tif.aux.xml", "sensor.qml", "items.json", "offset_checks.json"}
     assert {"crop_map.tif", "emit_items.json"} <= left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -67,8 +68,8 @@ def predict(
     checkpoint: Checkpoint,
     *,
     device: str = "auto",
-    engine: str = "torch",
-    precision: Precision = "fp32",
+    engine: str = "auto",
+    precision: Precision | Literal["auto"] = "auto",
     batch_size: int = 256,
 ) -> xr.Dataset:
     """Return the crop of each pixel.
@@ -80,9 +81,9 @@ def predict(
         features: float32 reflectance, dims band, step, y, x; NaN where not observed.
         checkpoint: the model.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        engine: ``torch``, ``onnx`` or ``openvino``;
+        engine: ``torch``, ``onnx`` or ``openvino``; ``auto`` is torch, as it runs everywhere.
             :func:`toolkit.learn.engines.trial.choose_engine` tells which is fast here.
-        precision: ``fp32``, ``bf16`` or ``int8``.
+        precision: ``fp32``, ``bf16`` or ``int8``; ``auto`` is fp32.
         batch_size: pixels computed at once.
 
     Returns:
@@ -101,8 +102,8 @@ def predict(
         InputError: batch size below 1.
     """
     setting = EngineSetting(
-        engine=engine,
-        precision=precision,
+        engine="torch" if engine == "auto" else engine,
+        precision="fp32" if precision == "auto" else precision,
         batch_size=batch_size,
         device=str(resolve_device(device)),
     )
