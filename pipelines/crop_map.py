@@ -28,6 +28,7 @@ from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import Lattice
 from toolkit.cluster import Connectable, connect_on_demand, cores
 from toolkit.errors import NothingMappedWarning
+from toolkit.learn.engines.agreement import Agreement
 from toolkit.maps.tiles import Stopwatch
 
 NOTHING_MAPPED = (
@@ -95,7 +96,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
             cropland=cropland.of_tiles(report.kept.cropland for report in tiles.reports),
         )
         config.write(config.out / "run.yaml")
-        engines = chosen_engines(folder)
+        engines = {"tried": chosen_engines(folder), "agreement": _agreement(result)}
         write_json({**_record(result, setup), "engines": engines}, config.out / RECORD)
     return result
 
@@ -146,6 +147,13 @@ def _shared(job: TileJob, inputs: tuple[SensorInput, ...]) -> dict[str, Any]:
             for one, asked in zip(job.sensors, inputs, strict=True)
         ],
     }
+
+
+def _agreement(result: CropMap) -> dict[str, Any]:
+    """Return how far the engine was from float32 on the pixels of all tiles, as plain values."""
+    agreements = [report.kept.agreement for report in result.tiles.reports]
+    in_fp32 = sum(not one.close for one in agreements)
+    return {**sum(agreements, Agreement()).to_dict(), "tiles_made_in_fp32_instead": in_fp32}
 
 
 def _record(result: CropMap, setup: MapSetup) -> dict[str, Any]:

@@ -189,6 +189,16 @@ def test_only_tiles_that_were_not_done_are_made(runner, whole, place, tmp_path, 
     }
 
 
+def test_the_record_tells_the_engine_and_its_agreement(place, tmp_path, client):
+    options = {"engine": "onnx", "precision": "fp32"}
+    crop_map.run(request(place, tmp_path / "out", **options), client, progress=False)
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["engines"]
+    assert told["tried"][0]["setting"]["engine"] == "onnx"
+    assert told["agreement"]["pixels"] == 9 * 16  # the least of each tile
+    assert (told["agreement"]["different"], told["agreement"]["tiles_made_in_fp32_instead"]) == (0, 0)
+    assert files_of(tmp_path / "out").keys() >= {"crop_map.tif"}
+
+
 def test_a_finished_map_repeated_reads_nothing(place, tmp_path, client):
     first = crop_map.run(request(place, tmp_path / "out"), client, progress=False)
     before = files_of(tmp_path / "out")
