@@ -40,7 +40,7 @@ from toolkit.maps.lock import locked
 EXACT = ("run.json", "run.yaml")
 """Files of a map that tell times and folders; all others must be the same, byte for byte."""
 KILLED = -signal.SIGKILL
-FEW_STEPS = 12
+FEW_STEPS = 7
 
 
 GRID = GEOBOX.expand((48, 48))
