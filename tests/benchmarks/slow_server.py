@@ -1,7 +1,7 @@
 """A file server that answers each request after a pause, as an object store far away does.
 
-``python -m tests.benchmarks.slow_server FOLDER SECONDS [LOG]`` serves on loopback and writes its port; the log
-gets a line ``first stop path`` for each range that was asked for.
+``python -m tests.benchmarks.slow_server FOLDER SECONDS [LOG]`` serves on loopback and writes its port;
+the log gets a line ``first stop path`` for each range that was asked for.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SlowRanges(SimpleHTTPRequestHandler):
 def main() -> None:
     folder, SlowRanges.pause = sys.argv[1], float(sys.argv[2])
     if len(sys.argv) > 3:
-        SlowRanges.log = Path(sys.argv[3]).open("a")  # closed with the process
+        SlowRanges.log = Path(sys.argv[3]).open("a")  # noqa: SIM115  # closed with the process
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(SlowRanges, directory=folder)) as server:
         sys.stdout.write(f"{server.server_port}\n")
         sys.stdout.flush()

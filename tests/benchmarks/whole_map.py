@@ -148,9 +148,7 @@ def dispatch_section() -> Section:
 
 
 @click.command()
-@click.option(
-    "--work", required=True, type=click.Path(path_type=Path), help="Where scenes and maps are kept."
-)
+@click.option("--work", required=True, type=click.Path(path_type=Path), help="Where scenes are kept.")
 @click.option("--only", multiple=True, type=click.Choice(PHASES), help="Only these; nothing is written then.")
 @click.option("--side", default=1000, type=click.IntRange(128), help="Edge of the area, pixels of 10 m.")
 @click.option("--workers", default=CORES, type=click.IntRange(1))

@@ -28,7 +28,7 @@ from toolkit.simulate.scenes import COG_OPTIONS
 CLEAR = (2, 4, 5, 6, 7, 11)
 BATCH = 1024
 SHIFT = 16
-"""Pixels by which blocks of a second granule lie beside the first's: 10,000 modulo 1,024 is no whole block."""
+"""Pixels by which blocks of a second granule lie beside the first's: 10,000 columns are no whole blocks."""
 
 
 def obvious_map(items: list[pystac.Item], geobox: GeoBox, model: Path, threads: int) -> np.ndarray[Any, Any]:
@@ -80,8 +80,7 @@ def two_granules(season: Path, out: Path) -> Path:
         if link["rel"] != "item":
             links.append(link)
             continue
-        for part in (0, 1):
-            links.append({**link, "href": f"./{_granule(season / link['href'], out, part)}"})
+        links += [{**link, "href": f"./{_granule(season / link['href'], out, part)}"} for part in (0, 1)]
     (out / "catalog.json").write_text(json.dumps({**catalog, "links": links}))
     return out
 
