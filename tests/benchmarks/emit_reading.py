@@ -22,7 +22,7 @@ import pystac
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
-from tests.benchmarks.peak_memory import ROOT, _resident
+from tests.benchmarks.peak_memory import ROOT, resident
 from tests.benchmarks.results import Outcome, Section, seconds
 from tests.benchmarks.timing import Settings
 from toolkit.area.grid import tiles
@@ -110,13 +110,13 @@ def work(path: Path, metres: float, rounds: int) -> Reading:
     grid = area(metres)
     places = [grid] if metres >= 60 else [tile.geobox for tile in tiles(grid, size=TILE)]
     combine(granule, grid[:8, :8], bands)  # compiles
-    before, read_before = _resident("VmRSS"), _bytes_read()
+    before, read_before = resident("VmRSS"), _bytes_read()
     output = mapped = 0
     for place in places:
         spectra = combine(granule, place, bands)
         output = max(output, spectra.values.nbytes)
         mapped += int((spectra.observations > 0).sum())
-    read, peak = _bytes_read() - read_before, _resident("VmHWM") - before
+    read, peak = _bytes_read() - read_before, resident("VmHWM") - before
     del spectra
     first, last = _lines(granule, bands)
     with h5py.File(path) as file:

@@ -59,10 +59,10 @@ def work(side: int) -> Footprint:
     """Stream the bands of a tile and say what it took."""
     pixels = side * side
     _fill_tile(16 * 16)  # compiles
-    baseline = _resident("VmRSS")
+    baseline = resident("VmRSS")
     stack, clear, cube = _fill_tile(pixels)
     return Footprint(
-        stack=stack.nbytes, clear=clear.nbytes, cube=cube.nbytes, baseline=baseline, peak=_resident("VmHWM")
+        stack=stack.nbytes, clear=clear.nbytes, cube=cube.nbytes, baseline=baseline, peak=resident("VmHWM")
     )
 
 
@@ -82,7 +82,7 @@ def _fill_tile(pixels: int) -> tuple[Any, Any, Any]:
     return stack, clear, cube
 
 
-def _resident(field: str) -> int:
+def resident(field: str) -> int:
     """Resident bytes of this process, now (VmRSS) or at most (VmHWM).
 
     On Linux the kernel's account of this very program is read: ``ru_maxrss`` would also hold the size of

@@ -183,9 +183,10 @@ def _counts(items: list[pystac.Item], geobox: GeoBox) -> str:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on loopback, slowly; give its URL."""
-    command = [sys.executable, "-m", "tests.benchmarks.slow_server", str(folder), str(PAUSE)]
+def served(folder: Path, pause: float = PAUSE, log: Path | None = None) -> Iterator[str]:
+    """Serve a folder on loopback, slowly; give its URL. The log gets the ranges asked for."""
+    command = [sys.executable, "-m", "tests.benchmarks.slow_server", str(folder), str(pause)]
+    command += [] if log is None else [str(log)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         port = server.stdout.readline().strip() if server.stdout else ""
         try:
