@@ -1,6 +1,8 @@
 """A whole map from a slow server: what hides behind work, what the obvious script takes, blocks and dispatch.
 
 ``python -m tests.benchmarks.whole_map --work DIR`` makes the scenes once and writes WHOLE_MAP.md.
+
+Its parts were run at 256 x 256 pixels; the whole command has not been run yet, so there is no report.
 """
 
 from __future__ import annotations
