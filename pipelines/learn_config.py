@@ -148,7 +148,7 @@ class TransferRequest(Request):
     targets: Names = Field((), description="Regions to test on; default all.")
     models: Names = Field(
         ("cropnet2d",),
-        description=f"Models: {MODELS}.",
+        description=f"Models: {MODELS}, {STUDENTS}.",
     )
     features: Names = Field(
         (), description="Features: median2d, median1d, harmonic; default the medians that each model takes."
