@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,3 +211,37 @@ def test_a_gpu_gives_the_classes_of_double_precision(
     setting = EngineSetting(engine=name, precision="bf16", device="cuda", batch_size=256)
     logits = prepare(model, setting)(normalised(model, series))
     assert compare(logits, in_float64(model, series).astype(np.float32)).close
+
+
+LISTENED = """
+import sys
+
+def refuse(event, arguments):
+    if event in ("socket.getaddrinfo", "socket.connect"):
+        with open(sys.argv[2], "a") as log:
+            log.write(f"{event} {arguments}\\n")
+        raise OSError("refused by the test")
+
+sys.addaudithook(refuse)  # holds in forked children, too: OpenVINO sends from one
+from toolkit.learn.checkpoint import read_checkpoint
+from toolkit.learn.engines.setting import EngineSetting
+from toolkit.learn.engines.table import prepare
+
+prepare(read_checkpoint(sys.argv[1]), EngineSetting(engine="openvino", batch_size=1))
+"""
+
+
+def test_openvino_tells_nobody_that_it_is_used(model: Checkpoint, tmp_path: Path) -> None:
+    if reason := ENGINES["openvino"].lacks(model, EngineSetting(engine="openvino")):
+        pytest.skip(f"OpenVINO cannot be tested here: {reason}")
+    log = tmp_path / "calls"
+    quiet = ("CI", "TF_BUILD", "JENKINS_URL")  # with these OpenVINO sends nothing of itself
+    kept = {name: value for name, value in os.environ.items() if name not in quiet}
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LISTENED, str(SAMPLE), str(log)],
+        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": str(SAMPLE.parents[1])},
+        cwd=tmp_path,
+        check=True,
+    )
+    assert not log.exists(), log.read_text()
+    assert not list(tmp_path.iterdir())

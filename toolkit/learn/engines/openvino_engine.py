@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,9 +33,7 @@ def openvino_classifier(checkpoint: Checkpoint, setting: EngineSetting) -> Class
     Raises:
         ModelError: int8 without ranges, or those of another network.
     """
-    import openvino
-
-    core = openvino.Core()
+    core = _core()
     model = core.read_model(onnx_graph(checkpoint, setting.batch_size))
     if setting.precision == "int8":
         _quantise(model, setting.ranges)
@@ -79,13 +78,13 @@ def calibrate(checkpoint: Checkpoint, series: Series, batch_size: int) -> tuple[
         series: normalised float32 ``(n, band, step)``, of the area to be mapped; whole batches are used.
         batch_size: pixels of a batch.
     """
-    import openvino
-
-    core = openvino.Core()
+    core = _core()
     model = core.read_model(onnx_graph(checkpoint, batch_size))
     inputs = [node.input_value(0) for node in _convolutions(model)]
     model.add_outputs(inputs)
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    options = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+    options["INFERENCE_NUM_THREADS"] = torch.get_num_threads()  # else a worker takes the whole machine
+    compiled = core.compile_model(model, "CPU", options)
     seen: list[list[tuple[float, float]]] = [[] for _ in inputs]
     for first in range(0, len(series) - batch_size + 1, batch_size):
         told = compiled([series[first : first + batch_size]])
@@ -93,6 +92,18 @@ def calibrate(checkpoint: Checkpoint, series: Series, batch_size: int) -> tuple[
             values: npt.NDArray[np.float32] = told[k + 1]
             ranges.append((float(values.min()), float(np.percentile(values, CLIPPED_PERCENT))))
     return tuple((min(low for low, _ in one), max(high for _, high in one)) for one in seen)
+
+
+def _core() -> Any:
+    """Return OpenVINO's core, loaded without its telemetry.
+
+    Merely importing OpenVINO sends an event to Google Analytics and leaves a client number in the user's
+    home; where the package for that is missing it takes a stand-in of its own that does nothing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import fails
+    import openvino
+
+    return openvino.Core()
 
 
 def _convolutions(model: Any) -> list[Any]:
