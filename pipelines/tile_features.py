@@ -18,10 +18,11 @@ from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.cubes.spectra import tile_spectra
 from toolkit.cubes.tile import tile_features
 from toolkit.errors import AssetError, InputError
-from toolkit.scenes.blocks import BlockCache, Mask
+from toolkit.scenes.blocks import BlockCache
 from toolkit.scenes.clear import ClearSky
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, Failures
+from toolkit.scenes.targets import Mask
 from toolkit.scenes.tile import open_tile
 
 

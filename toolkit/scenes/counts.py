@@ -21,7 +21,7 @@ class ReadCounts:
     kept_blocks: int = 0
     """Blocks taken from the cache instead, as a neighbouring tile had decoded them."""
     resampled: int = 0
-    """Files on another grid, resampled; their blocks are not counted."""
+    """Of the files, those on a grid that does not nest in the output, as of another UTM zone."""
     scenes: int = 0
     """Overpasses whose quality layer was read."""
     cloudy_scenes: int = 0

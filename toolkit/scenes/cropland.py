@@ -25,10 +25,10 @@ from toolkit.area.aoi import read_polygons
 from toolkit.catalog.access import LOCAL, Access
 from toolkit.catalog.redaction import redact
 from toolkit.errors import AssetError, InputError
-from toolkit.scenes.blocks import Mask, Pixels
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.granules import MARGIN_DEGREES, degrees
 from toolkit.scenes.nearest import read_nearest
+from toolkit.scenes.targets import Mask, Pixels
 
 Kind = Literal["worldcover", "raster", "polygons"]
 LONGEST_EDGE = 0.05

@@ -14,10 +14,11 @@ from odc.geo.geobox import GeoBox
 from toolkit.catalog.access import LOCAL, Access, access_to
 from toolkit.catalog.items import datatake
 from toolkit.errors import AssetError
-from toolkit.scenes.blocks import BlockCache, Mask, Pixels, read_on_grid
+from toolkit.scenes.blocks import BlockCache, read_on_grid
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.radiometry import radiometric_offset
 from toolkit.scenes.sensors import Sensor
+from toolkit.scenes.targets import Mask, Pixels
 
 SAME_PASS = timedelta(minutes=10)
 """Granules of one overpass are sensed within minutes; the next overpass comes after 90 or more."""

@@ -13,9 +13,10 @@ from rasterio.warp import transform_bounds
 
 from toolkit.catalog.access import LOCAL, Access
 from toolkit.errors import AssetError
-from toolkit.scenes.blocks import BlockRange, Mask, Pixels, spans_in_file
+from toolkit.scenes.blocks import BlockRange, spans_in_file
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.opening import OpenFile, opened
+from toolkit.scenes.targets import Mask, Pixels
 
 TOLERANCE = 1e-6
 """Pixels of the file by which places may be off; GDAL's default is up to an eighth (0 is refused)."""

@@ -10,7 +10,8 @@ from odc.geo.geobox import GeoBox
 from odc.loader import reader_driver
 
 from toolkit.catalog.access import LOCAL, Access
-from toolkit.scenes.blocks import Pixels, read_on_grid
+from toolkit.scenes.blocks import read_on_grid
+from toolkit.scenes.targets import Pixels
 
 Place = tuple[slice, slice]
 

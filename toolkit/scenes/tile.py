@@ -16,12 +16,13 @@ from toolkit.area.grid import Lattice
 from toolkit.catalog.access import access_to
 from toolkit.catalog.items import is_simulated
 from toolkit.errors import BandError, NoItemsError
-from toolkit.scenes.blocks import BlockCache, Mask, Pixels, block_place
+from toolkit.scenes.blocks import BlockCache, block_place
 from toolkit.scenes.clear import ClearSky, clear_from_scl
 from toolkit.scenes.counts import ReadCounts, ReadLog
 from toolkit.scenes.granules import Granule, degrees, granule, passes, read_band
 from toolkit.scenes.radiometry import BRIGHTEST, DARKEST
 from toolkit.scenes.sensors import SENSORS, resolve_bands
+from toolkit.scenes.targets import Mask, Pixels
 from toolkit.scenes.threads import READ_THREADS, in_threads
 
 SENSOR = SENSORS["sentinel-2"]

@@ -13,12 +13,12 @@ from odc.geo.geom import Geometry
 
 from toolkit.catalog.items import footprint
 from toolkit.errors import AssetError
-from toolkit.scenes.blocks import Pixels
 from toolkit.scenes.granules import Granule, granule, read_band
 from toolkit.scenes.offset_evidence import CHECK_BANDS
 from toolkit.scenes.offsets import OffsetCheck, check_offsets
 from toolkit.scenes.radiometry import CHOSEN, radiometric_offset
 from toolkit.scenes.sensors import SENSORS
+from toolkit.scenes.targets import Pixels
 from toolkit.scenes.threads import in_threads
 
 SENSOR = SENSORS["sentinel-2"]
