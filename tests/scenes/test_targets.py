@@ -16,6 +16,7 @@ from tests.scenes.test_nearest import ACCESS
 from tests.servers.ranges import serve
 from toolkit.area.grid import tiles
 from toolkit.errors import AssetError
+from toolkit.scenes import blocks
 from toolkit.scenes.blocks import BlockCache, read_on_grid
 from toolkit.scenes.counts import ReadCounts
 
@@ -95,6 +96,16 @@ def test_a_large_tile_is_made_of_small_ones_each_block_decoded_once(files, name)
         total += read
     assert total.blocks == counts.blocks
     assert total.kept_blocks > 0
+
+
+def test_an_output_coarser_than_the_file_is_read_piece_by_piece(files, monkeypatch):
+    whole, counts = read_on_grid(files[10], grid(step=60))
+    monkeypatch.setattr(blocks, "RUN_BYTES", 3 * 8192)  # three blocks
+    parts, pieces = read_on_grid(files[10], grid(step=60))
+    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_array_equal(whole, expected(files[10], grid(step=60)))
+    assert pieces.blocks == counts.blocks
+    assert pieces.requests > counts.requests
 
 
 def test_only_blocks_with_a_wanted_pixel_are_read(files):

@@ -24,6 +24,10 @@ from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.opening import OpenFile, opened
 from toolkit.scenes.targets import Mask, Pixels, Target, nesting_of, target_of
 
+RUN_BYTES = 32_000_000
+"""Most that is decoded at a time, but for a single row of blocks: an output coarser than the file may need
+all of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockRange:
@@ -128,7 +132,8 @@ def _read_blocks(
             needed[row, column] = False
             kept += 1
     requests, compressed = 1, 0
-    for run in _runs(needed):
+    block_bytes = height * width * np.dtype(file.pixels.dtypes[0]).itemsize
+    for run in _runs(needed, max(1, RUN_BYTES // block_bytes)):
         rows = run.top * height, min(run.bottom * height, file.pixels.height)
         columns = run.left * width, min(run.right * width, file.pixels.width)
         spans = spans_in_file(file.pixels, run)
@@ -164,15 +169,19 @@ def _parts(
             yield (row, column), pixels[y : y + height, x : x + width]
 
 
-def _runs(needed: npt.NDArray[np.bool_]) -> Iterator[BlockRange]:
-    """Cut the blocks needed into rectangles: runs along rows, joined with equal runs below."""
+def _runs(needed: npt.NDArray[np.bool_], most: int) -> Iterator[BlockRange]:
+    """Cut the blocks needed into rectangles: runs along rows, joined with equal runs below up to a number."""
     left = needed.copy()
     for row, column in np.argwhere(needed):
         if not left[row, column]:
             continue
         stop = column + int(np.argmin(np.r_[left[row, column:], False]))
         bottom = row + 1
-        while bottom < len(left) and left[bottom, column:stop].all():
+        while (
+            bottom < len(left)
+            and (bottom + 1 - row) * (stop - column) <= most
+            and left[bottom, column:stop].all()
+        ):
             bottom += 1
         left[row:bottom, column:stop] = False
         yield BlockRange(int(row), int(bottom), int(column), int(stop))

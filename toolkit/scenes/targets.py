@@ -139,8 +139,8 @@ class NestedTarget:
 class PlacedTarget:
     """A file on any other grid: each output pixel takes the pixel of the file that its centre lies in.
 
-    Every centre is projected itself. GDAL's warper interpolates between some, and was up to 0.014 pixels off
-    however small a tolerance it was given.
+    Every centre is projected itself. GDAL's warper, asked for exact places, interpolates between some: of a
+    tile of 1024 pixels at the edge of a zone, 1 % were not the nearest.
     """
 
     resampled = True
@@ -158,25 +158,18 @@ class PlacedTarget:
         there[1:-1, 1:-1] = False
         self.beyond[self._row[there] // height, self._column[there] // width] = True
         self.beyond &= self.needed
-        rows, columns = (np.flatnonzero(self.needed.any(axis=axis)) for axis in (1, 0))
-        y = slice(rows[0] * height, (rows[-1] + 1) * height) if len(rows) else slice(0, 0)
-        x = slice(columns[0] * width, (columns[-1] + 1) * width) if len(rows) else slice(0, 0)
-        self._top, self._left = y.start, x.start
-        self._part = np.zeros((y.stop - y.start, x.stop - x.start), file.dtypes[0])
+        self._out = np.zeros(geobox.shape.yx, file.dtypes[0])
 
     def put(self, pixels: Pixels, row: int, column: int) -> None:
-        """Keep pixels of the file that start at ``row`` and ``column``."""
-        top, left = row - self._top, column - self._left
-        self._part[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        """Write pixels of the file that start at ``row`` and ``column`` to where they lie under a centre."""
+        height, width = pixels.shape
+        y, x = self._row, self._column
+        here = (y >= row) & (y < row + height) & (x >= column) & (x < column + width)
+        self._out[here] = pixels[y[here] - row, x[here] - column]
 
     def pixels(self) -> Pixels:
-        """Take the pixels of the output from what was put."""
-        row, column = self._row - self._top, self._column - self._left
-        height, width = self._part.shape
-        held = (self._row >= 0) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        out = np.zeros(held.shape, self._part.dtype)
-        out[held] = self._part[row[held], column[held]]
-        return out
+        """Return the output."""
+        return self._out
 
 
 @lru_cache(maxsize=INDICES_KEPT)
@@ -192,7 +185,7 @@ def _pixels_under(geobox: GeoBox, crs: str, transform: Affine, shape: tuple[int,
         shape: rows and columns of the file.
     """
     x, y = _centres(geobox, crs)
-    with np.errstate(invalid="ignore"):  # places that the CRS does not reach are infinite
+    with np.errstate(invalid="ignore", divide="ignore"):  # infinite where the CRS does not reach
         east, north = x - transform.c, y - transform.f
         # Products of whole numbers are exact, so a centre that lies on an edge is told from its neighbours.
         scale = transform.a * transform.e - transform.b * transform.d
