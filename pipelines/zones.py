@@ -14,12 +14,14 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
-from pipelines.folder import prepare, scratch, versions, write_json
+from pipelines.folder import scratch, versions, write_json
+from pipelines.interruption import interruptible
 from pipelines.map_files import RECORD, MapFiles, map_tags
 from pipelines.map_inputs import read_models
 from pipelines.products import make_products, remove_stale
 from pipelines.progress import Progress
 from pipelines.result import CropMap
+from pipelines.run_folder import run_folder
 from pipelines.tile_run import joined_runs
 from toolkit.area.aoi import AOI, read_polygons, read_shapes
 from toolkit.area.grid import output_geobox
@@ -83,42 +85,43 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
     geobox = mosaic_geobox(aoi, resolution=resolution, crs=config.mosaic_crs)
     truths = _truths(config, parts, legend)
     polygons = None if config.zones is None else read_polygons(config.zones)
-    prepare(config.out)
-    zones, missing = _make_all(config, parts, legend, make, watch, tell)
-    tell.stage(f"joining {len(zones)} zones")
-    maps = [zone.made for zone in zones]
-    inputs = tuple(one for made in maps for one in made.inputs)
-    notice = "; ".join(dict.fromkeys(made.attribution for made in maps))
-    with scratch(config.out) as work:
-        staged = _join(zones, aoi, geobox, work, legend, notice)
-        areas = sum_areas(zone.areas for zone in zones)
-        table = None if polygons is None else sum_zones(_by_polygon(zones, polygons, legend))
-        products = make_products(
-            staged, areas, inputs, aoi, geobox, legend=legend, zones=table, notice=notice
+    with run_folder(config.out), interruptible():
+        zones, missing = _make_all(config, parts, legend, make, watch, tell)
+        tell.stage(f"joining {len(zones)} zones")
+        maps = [zone.made for zone in zones]
+        inputs = tuple(one for made in maps for one in made.inputs)
+        notice = "; ".join(dict.fromkeys(made.attribution for made in maps))
+        with scratch(config.out) as work:
+            staged = _join(zones, aoi, geobox, work, legend, notice)
+            areas = sum_areas(zone.areas for zone in zones)
+            table = None if polygons is None else sum_zones(_by_polygon(zones, polygons, legend))
+            products = make_products(
+                staged, areas, inputs, aoi, geobox, legend=legend, zones=table, notice=notice
+            )
+            accuracy = _accuracy(zones, truths, legend)
+            (config.out / RECORD).unlink(missing_ok=True)
+            files = publish({**staged, **products}, config.out)
+            remove_stale(config.out, files.values())
+        watch.lap("join and check")
+        result = CropMap(
+            folder=config.out,
+            written=MapFiles(
+                files={name: files[name] for name in staged},
+                products=tuple(files[name] for name in products),
+                hectares=hectares_by_crop(areas),
+                accuracy=accuracy,
+            ),
+            inputs=inputs,
+            tiles=joined_runs([made.tiles for made in maps]),
+            seconds=watch.seconds,
+            attribution=notice,
+            cropland=maps[0].cropland.of_tiles(made.cropland.counts for made in maps),
+            zones=tuple(maps),
+            zones_missing=tuple(missing),
         )
-        accuracy = _accuracy(zones, truths, legend)
-        files = publish({**staged, **products}, config.out)
-        remove_stale(config.out, files.values())
-    watch.lap("join and check")
-    result = CropMap(
-        folder=config.out,
-        written=MapFiles(
-            files={name: files[name] for name in staged},
-            products=tuple(files[name] for name in products),
-            hectares=hectares_by_crop(areas),
-            accuracy=accuracy,
-        ),
-        inputs=inputs,
-        tiles=joined_runs([made.tiles for made in maps]),
-        seconds=watch.seconds,
-        attribution=notice,
-        cropland=maps[0].cropland.of_tiles(made.cropland.counts for made in maps),
-        zones=tuple(maps),
-        zones_missing=tuple(missing),
-    )
-    config.write(config.out / "run.yaml")
-    write_json(_record(result, zones, missing, slivers, legend, geobox), config.out / RECORD)
-    return result
+        config.write(config.out / "run.yaml")
+        write_json(_record(result, zones, missing, slivers, legend, geobox), config.out / RECORD)
+        return result
 
 
 def _make_all(

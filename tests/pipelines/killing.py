@@ -2,7 +2,8 @@
 
 ``python -m tests.pipelines.killing PLACE`` reads lines of JSON, ``{"out": folder, "kill_at": n, ...}``, and
 answers each with ``{"status": exit status, "steps": steps counted}``. A step is a call that brings something
-to the disk: fsync, rename, a transaction's end. The child is killed before step ``kill_at``.
+to the disk: fsync, rename, a transaction's end. The child is killed before step ``kill_at``, or before the
+first step at which the output folder holds a file like ``kill_when``.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from distributed import Client, LocalCluster
 import pipelines.crop_map as workflow
 from pipelines.cli import main  # noqa: F401  # as above
 from pipelines.config import MapRequest
+from toolkit.area import zones
 from toolkit.errors import CropglobeError
 
 
 class Steps:
     """Counts steps and kills this process before a chosen one."""
 
-    def __init__(self, kill_at):
-        self.count, self.kill_at = 0, kill_at
+    def __init__(self, kill_at, kill_when, out):
+        self.count, self.kill_at, self.kill_when, self.out = 0, kill_at, kill_when, out
 
     def __call__(self):
         self.count += 1
-        if self.count == self.kill_at:
+        if self.count == self.kill_at or (self.kill_when and any(self.out.glob(self.kill_when))):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def before(self, call):
@@ -74,9 +76,10 @@ def make_map(place, job):
             **job.get("request", {}),
         }
     )
+    zones.REACH = job.get("reach", zones.REACH)
     if limit := job.get("largest_file"):  # a disk that is full: no file may grow beyond
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    steps = Steps(job.get("kill_at"))
+    steps = Steps(job.get("kill_at"), job.get("kill_when"), request.out)
     steps.install()
     options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
     if address := job.get("address"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -88,8 +89,8 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def runner(place):
+@contextmanager
+def maps_made_in_children(place):
     """A warm process that makes maps in forked children, see :mod:`tests.pipelines.killing`."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.pipelines.killing", str(place)]
     with subprocess.Popen(
@@ -103,6 +104,12 @@ def runner(place):
 
         yield run
         process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def runner(place):
+    with maps_made_in_children(place) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """An area in two UTM zones: a map of each, one of both, nothing counted twice."""
 
 import json
+import os
 from datetime import timedelta
 
 import numpy as np
@@ -17,38 +18,50 @@ from rio_cogeo import cog_validate
 from pipelines import crop_map
 from pipelines.config import MapRequest
 from tests.conftest import make_scene, write_catalog
-from tests.pipelines.test_bad_input import START, checkpoint, fails, geojson, request
+from tests.pipelines.test_bad_input import START, fails, geojson, request
+from tests.pipelines.test_resume import KILLED, files_of, leftovers, maps_made_in_children, model, tiles_told
 from toolkit.area import zones
 from toolkit.area.aoi import AOI, square_metres
 from toolkit.area.grid import inside
-from toolkit.errors import ZoneMissingWarning
+from toolkit.errors import FolderInUseError, ZoneMissingWarning
 from toolkit.learn.checkpoint import write_checkpoint
 from toolkit.learn.fields import read_fields
 from toolkit.learn.map_accuracy import assess_file
 from toolkit.legend import CROPGLOBE, Status
+from toolkit.maps.lock import locked
 
 BORDER = shapely.box(5.9986, 50.0, 6.0012, 50.0012)
 """186 x 133 m on both sides of the meridian between zones 31 and 32."""
 
 
-def grid_around(epsg, lon, lat):
-    """32 x 32 pixels on multiples of 20 m around a place."""
+CROOKED = shapely.union(shapely.box(5.9955, 50, 6.0045, 50.001), shapely.box(5.9955, 50, 5.9965, 50.003))
+"""An L: 330 m to the north and 640 m across the meridian, so that many tiles of zone 31 are empty."""
+
+
+def grid_around(epsg, lon, lat, size=32):
+    """Pixels on multiples of 20 m around a place."""
     x, y = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True).transform(lon, lat)
-    west, south = 20 * round(x / 20) - 160, 20 * round(y / 20) - 160
+    west, south = 20 * round(x / 20) - 5 * size, 20 * round(y / 20) - 5 * size
     return GeoBox.from_bbox(
-        BoundingBox(west, south, west + 320, south + 320, crs=f"EPSG:{epsg}"), resolution=10
+        BoundingBox(west, south, west + 10 * size, south + 10 * size, crs=f"EPSG:{epsg}"), resolution=10
     )
 
 
-def write_place(folder, area, grids):
+def write_place(folder, area, grids, *, dates=3, values=lambda _: 1000):
     geojson(folder / "aoi.geojson", json.loads(shapely.to_geojson(area)))
     scenes = [
-        make_scene(folder, f"{grid.crs.epsg}_{k}", START + timedelta(days=40 * k), geobox=grid)
+        make_scene(
+            folder,
+            f"{grid.crs.epsg}_{k}",
+            START + timedelta(days=40 * k),
+            geobox=grid,
+            value=values(grid.shape.yx),
+        )
         for grid in grids
-        for k in range(3)
+        for k in range(dates)
     ]
     write_catalog(folder, scenes)
-    write_checkpoint(checkpoint(simulated=False), folder / "model")
+    write_checkpoint(model(), folder / "model")
     return folder
 
 
@@ -100,7 +113,7 @@ def test_each_zone_has_a_whole_map_and_one_joins_them(result):
         *(f"{name}.tif" for name in ("confidence", "crop_map", "longest_gap", "observations", "status")),
         *("crop_map.tif.aux.xml", "status.tif.aux.xml", "crop_map.qml", "confidence.qml", "status.qml"),
         *("areas.csv", "areas_by_zone.csv", "crop_map.stac.json", "run.json", "run.yaml"),
-        *("utm_32631", "utm_32632"),
+        *("utm_32631", "utm_32632", ".cropglobe"),
     }
     for name, epsg in (("utm_32631", 32631), ("utm_32632", 32632)):
         crop, grid = read(folder / name / "crop_map.tif")
@@ -181,6 +194,18 @@ def test_a_chosen_crs_is_one_map(place, client, monkeypatch):
     assert not list(one.folder.glob("utm_*"))
 
 
+def test_two_runs_in_one_folder_the_second_names_the_first(place, tmp_path, client, monkeypatch):
+    monkeypatch.setattr(zones, "REACH", 0.0)
+    out = tmp_path / "out"
+    (out / ".cropglobe").mkdir(parents=True)
+    with (
+        locked(out / ".cropglobe" / "lock"),
+        pytest.raises(FolderInUseError, match=rf"{out}'.*process {os.getpid()} on "),
+    ):
+        crop_map.run(config(place, out), client, progress=False)
+    assert not list(out.glob("utm_*"))
+
+
 def test_a_zone_without_scenes_is_left_out_and_told(tmp_path):
     """With a worker process: threads of workers in this one disturb the recording of warnings."""
     area = shapely.MultiPolygon([shapely.box(5.2, 50, 5.201, 50.001), shapely.box(6.8, 50, 6.801, 50.001)])
@@ -207,3 +232,60 @@ def test_features_of_such_an_area_need_a_crs(tmp_path, capfd):
     geojson(tmp_path / "aoi.geojson", json.loads(shapely.to_geojson(shapely.box(5, 50, 8, 51))))
     arguments = ["features", "--aoi", tmp_path / "aoi.geojson", "--year", 2021, "--out", tmp_path / "out"]
     fails([str(word) for word in arguments], capfd, code=4, saying=["2 UTM zones", "--crs EPSG:32632"])
+
+
+MOMENTS = {
+    "utm_32631/.cropglobe/tiles/r001_*.tif": (1, 0),
+    "utm_32632/.cropglobe/tiles/r000_*.tif": (2, 1),
+    ".run.*.part.json": (2, 2),
+}
+"""When a map is killed: the first file of this name -> zones begun, zones finished."""
+
+
+@pytest.fixture(scope="module")
+def crooked(tmp_path_factory):
+    """A scene of random values in either zone, over the whole of an area that is an L."""
+    draw = np.random.default_rng(3)
+    grids = [grid_around(epsg, 6, 50.0015, size=80) for epsg in (32631, 32632)]
+    folder = tmp_path_factory.mktemp("crooked")
+    return write_place(folder, CROOKED, grids, dates=1, values=lambda shape: draw.integers(1, 8000, shape))
+
+
+def zone_files(out):
+    """Bytes of all files of a map and of the maps of its zones, but for records."""
+    return {folder.name: files_of(folder) for folder in sorted(out.glob("utm_*"))} | {"joined": files_of(out)}
+
+
+def zone_tiles(out):
+    """Finished tiles of each zone: those on the disk, and those that its record tells."""
+    on_disk = {path.name: len(list(path.glob(".cropglobe/tiles/r*.tif"))) for path in out.glob("utm_*")}
+    return on_disk, {path.parent.name: tiles_told(path.parent) for path in out.glob("utm_*/run.json")}
+
+
+def test_killed_in_any_zone_or_while_joining_a_map_goes_on_to_the_same_bytes(
+    crooked, tmp_path, client, monkeypatch
+):
+    """Each zone keeps the tiles that are done and makes only the others; how they are cut changes nothing."""
+    monkeypatch.setattr(zones, "REACH", 0.0)
+    crop_map.run(config(crooked, tmp_path / "large", tile_size=1024), client, progress=False)
+    made = crop_map.run(config(crooked, tmp_path / "whole", tile_size=16), client, progress=False)
+    assert sum(made.areas.values()) == pytest.approx(square_metres(CROOKED) / 1e4, rel=0.03)
+    assert made.reads.resampled > 0  # scenes of the other zone, too
+    whole, (every, _) = zone_files(tmp_path / "whole"), zone_tiles(tmp_path / "whole")
+    assert whole == zone_files(tmp_path / "large")
+    assert list(whole) == ["utm_32631", "utm_32632", "joined"]
+    assert min(every.values()) > 2
+    with maps_made_in_children(crooked) as run:
+        for number, (moment, reached) in enumerate(MOMENTS.items()):
+            out = tmp_path / f"killed{number}"
+            assert run(out, reach=0, kill_when=moment)["status"] == KILLED
+            done, recorded = zone_tiles(out)
+            assert (len(done), len(recorded)) == reached
+            assert not (out / "run.json").exists()
+            crop_map.run(config(crooked, out, tile_size=16), client, progress=False)
+            assert zone_files(out) == whole
+            assert not leftovers(out)
+            for name, tiles in zone_tiles(out)[1].items():
+                assert tiles["made"] + tiles["kept"] == every[name]
+                assert 0 <= done.get(name, 0) - tiles["kept"] <= 1  # the last may lack its row
+                assert name not in recorded or tiles["made"] == 0
