@@ -99,7 +99,7 @@ def map_section(season: Path, work: Path, workers: int, tile_size: int | None, o
 
 def _obvious(out: Path, share: int) -> tuple[float, float]:
     """Run the obvious script on the first rows of a map; share of classes like ours, and seconds."""
-    with rasterio.open(out / "crop.tif") as file:
+    with rasterio.open(out / "crop_map.tif") as file:
         ours, geobox = file.read(1), GeoBox.from_rio(file)
     rows = ours.shape[0] // share
     items = list(read_items(out / "items.json", allow_hosts=("127.0.0.1",)))
@@ -122,7 +122,7 @@ def blocks_section(season: Path, work: Path, workers: int, tile_size: int | None
             update={"catalog": str(folder / "catalog.json")}
         )
         made, _ = run_map(asked, workers)
-        with rasterio.open(out / "crop.tif") as file:
+        with rasterio.open(out / "crop_map.tif") as file:
             geobox = GeoBox.from_rio(file)
         needed = blocks_needed(out / "items.json", geobox, Season(year=YEAR)).blocks
         rows.append([name, str(made.reads.blocks), str(needed), str(made.reads.kept_blocks)])
