@@ -13,7 +13,7 @@ import pystac
 import shapely
 
 import toolkit
-from pipelines.folder import versions
+from pipelines.folder import deciding_versions
 from toolkit.area.aoi import AOI
 from toolkit.area.grid import Tile
 from toolkit.maps.tile_files import DIGITS
@@ -37,7 +37,7 @@ class TileKeys:
             aoi: area of interest.
             items: a tile depends on those that touch it.
         """
-        self._shared = digest_of({**shared, "code": code_digest(), "versions": versions()})
+        self._shared = digest_of({**shared, "code": code_digest(), "versions": deciding_versions()})
         self._aoi = aoi
         self._identities = [item_identity(item) for item in items]
         self._tree = shapely.STRtree([_footprint(item) for item in items])

@@ -14,9 +14,11 @@ import rasterio
 import torch
 from pyproj import Transformer
 
-from pipelines.folder import REPORTED, versions
+from pipelines.folder import versions
 from toolkit.cluster import cores
 from toolkit.kernels.median import windowed_median
+from toolkit.learn.device import processor_units, resolve_device
+from toolkit.learn.engines.table import lacking
 
 FREE_BYTES = 2 * 2**30
 """Disk space below which even the sample may not fit with its environment."""
@@ -35,7 +37,7 @@ class Finding:
 
 
 def run() -> list[Finding]:
-    """Check packages, projections, kernels, disk and processors."""
+    """Check packages, projections, kernels, disk, processors and engines."""
     return [_guarded(name, check) for name, check in CHECKS]
 
 
@@ -48,8 +50,7 @@ def _guarded(name: str, check: Callable[[], tuple[bool, str]]) -> Finding:
 
 
 def _packages() -> tuple[bool, str]:
-    found = versions()
-    return True, ", ".join(f"{name} {found[name]}" for name in ("python", *REPORTED))
+    return True, ", ".join(f"{name} {told}" for name, told in versions().items())
 
 
 def _projections() -> tuple[bool, str]:
@@ -88,7 +89,18 @@ def _disk() -> tuple[bool, str]:
 
 def _processors() -> tuple[bool, str]:
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    return True, f"{cores()} cores, GPU: {gpu}"
+    units = [name for name, there in processor_units().items() if there]
+    return True, f"{cores()} cores, GPU: {gpu}; for fast products: {', '.join(units) or 'none known of'}"
+
+
+def _engines() -> tuple[bool, str]:
+    """What a trial may choose from here, as docs/prediction.md tells; slow ones show in the trial only."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in lacking("cropnet2d", str(resolve_device("auto"))).items():
+        reasons.setdefault(reason, []).append(name)
+    able = reasons.pop("", [])
+    unable = "; ".join(f"not {', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return bool(able), f"{', '.join(able)}{'; ' if unable else ''}{unable}"
 
 
 CHECKS: tuple[tuple[str, Callable[[], tuple[bool, str]]], ...] = (
@@ -98,4 +110,5 @@ CHECKS: tuple[tuple[str, Callable[[], tuple[bool, str]]], ...] = (
     ("rasters", _raster),
     ("disk", _disk),
     ("processors", _processors),
+    ("engines", _engines),
 )

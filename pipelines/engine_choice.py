@@ -17,6 +17,8 @@ from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder, read_json
 from pipelines.tile_features import features_of_tile
 from toolkit.area.grid import Tile, inside
+from toolkit.errors import ModelError
+from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
@@ -24,12 +26,12 @@ from toolkit.scenes.cropland import read_cropland
 
 TRIAL_EDGE = 64
 """Edge of the part of a tile whose series are tried, pixels."""
-TRIAL_SERIES = 512
-"""Most series that are tried; in float32 CropNet takes a second or two for them on one core."""
+TRIAL_SERIES = 1024
+"""Most series that are tried: half calibrate int8, half judge; CropNet in float32 takes a second or two."""
 TRIAL_TILES = 3
 """Tiles that are looked at for series, from the middle of the map on."""
 FEW_PIXELS = 20_000
-"""A map of fewer pixels is made in float32 at once: a trial would take as long."""
+"""A map of fewer pixels is made in float32 at once, unless int8 is asked for: a trial would take as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,10 @@ def with_engines(
     options = TrialOptions(engine=config.engine, precision=config.precision, device=config.device)
     wanted = {"models": [one.model_hash for one in job.sensors], **_plain(options)}
     known = read_json(folder.engines)
-    if known is None or known["wanted"] != wanted:
+    if known is None or known["wanted"] != wanted or not _still_here(known["chosen"]):
         n_pixels = sum(tile.geobox.shape.x * tile.geobox.shape.y for tile in order)
-        middle = [] if n_pixels < FEW_PIXELS else list(order[len(order) // 2 :])[:TRIAL_TILES]
+        at_once = n_pixels < FEW_PIXELS and options.precision != "int8"
+        middle = [] if at_once else list(order[len(order) // 2 :])[:TRIAL_TILES]
         if middle:
             tell.stage("trying engines on a worker")
         chosen = [client().submit(try_engines, one, job, middle, options).result() for one in job.sensors]
@@ -77,6 +80,20 @@ def with_engines(
     settings = [EngineSetting.from_dict(one["setting"]) for one in known["chosen"]]
     sensors = [replace(one, setting=setting) for one, setting in zip(job.sensors, settings, strict=True)]
     return replace(job, sensors=tuple(sensors))
+
+
+def _still_here(chosen: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether engines can be used as they were chosen: their packages have not changed since.
+
+    One that is not installed here may be on the workers, which look themselves.
+    """
+    try:
+        settings = [EngineSetting.from_dict(one["setting"]) for one in chosen]
+    except (KeyError, ModelError):  # written by an earlier version
+        return False
+    then = [pair for one in settings for pair in one.packages]
+    now = dict(installed_versions(*(name for name, _ in then)))
+    return all(now.get(name, told) == told for name, told in then)
 
 
 def chosen_engines(folder: RunFolder) -> list[Mapping[str, Any]]:
@@ -100,7 +117,7 @@ def try_engines(
 
 
 def _series(one: SensorJob, job: TileJob, tile: Tile) -> npt.NDArray[np.float32]:
-    """Return observed series from the middle of a tile, float32 ``(n, band, step)``."""
+    """Return observed series of places spread over the middle of a tile, float32 ``(n, band, step)``."""
     height, width = tile.geobox.shape.yx
     top, left = max(0, (height - TRIAL_EDGE) // 2), max(0, (width - TRIAL_EDGE) // 2)
     part = tile.geobox[top : min(height, top + TRIAL_EDGE), left : min(width, left + TRIAL_EDGE)]
@@ -110,7 +127,9 @@ def _series(one: SensorJob, job: TileJob, tile: Tile) -> npt.NDArray[np.float32]
         return np.empty((0, *recipe.shape), np.float32)
     made = features_of_tile(replace(tile, geobox=part), one.items, recipe, one.season, wanted=wanted)
     values = np.asarray(check_features(made.features, recipe).data)
-    return take_pixels(values, np.flatnonzero(observed(values) & wanted))
+    index = np.flatnonzero(observed(values) & wanted)
+    spread = np.linspace(0, len(index) - 1, min(len(index), TRIAL_SERIES)).astype(np.intp)
+    return take_pixels(values, index[spread])
 
 
 def _plain(options: TrialOptions) -> dict[str, str]:

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import StorageError
+from toolkit.learn.engines.packages import installed_versions
 from toolkit.storage import write_text
 
 SCRATCH = ".work-"
 """First letters of folders that are removed when their work ends."""
 REPORTED = ("cropglobe", "torch", "numpy", "xarray", "dask", "odc-stac", "rasterio", "numba")
-"""Packages whose versions are recorded with a result."""
+"""Packages that every result depends on."""
+OPTIONAL = ("onnx", "onnxruntime", "openvino")
+"""Packages that some engines need; they decide a result only where such an engine is chosen."""
 
 
 def prepare(folder: Path) -> Path:
@@ -81,7 +84,12 @@ def digest(path: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions that decide what a result holds."""
+    """Versions to be recorded with a result: of what decides it, and of optional packages installed."""
+    return {**deciding_versions(), **dict(installed_versions(*OPTIONAL))}
+
+
+def deciding_versions() -> dict[str, str]:
+    """Versions that every result depends on; those of an optional engine are in its setting."""
     return {"python": platform.python_version(), **{name: version(name) for name in REPORTED}}
 
 

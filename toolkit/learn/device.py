@@ -106,5 +106,12 @@ def has_bf16_units(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere and later
+    units = processor_units()
+    return units["amx_bf16"] or units["avx512_bf16"]
+
+
+def processor_units() -> dict[str, bool]:
+    """Return which units for fast products of short numbers the processor says it has."""
     flags: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has none
-    return bool(flags.get("amx_bf16") or flags.get("avx512_bf16"))
+    names = ("amx_int8", "amx_bf16", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx2")
+    return {name: bool(flags.get(name)) for name in names}

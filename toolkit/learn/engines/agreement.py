@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,14 +35,14 @@ class Agreement:
 
     @property
     def close(self) -> bool:
-        """Whether the engine may be used.
+        """Whether the engine may be used: of the pixels compared themselves, nothing is put down to chance."""
+        few = self.pixels == 0 or self.different / self.pixels <= MOST_DIFFERENT
+        return few and not self.wide
 
-        Of few pixels more may differ by chance: three standard deviations of a share of
-        :data:`MOST_DIFFERENT` are allowed.
-        """
-        expected = MOST_DIFFERENT * self.pixels
-        most = expected + 3 * math.sqrt(expected * (1 - MOST_DIFFERENT))
-        return self.different <= most and self.widest_margin <= WIDE_MARGIN
+    @property
+    def wide(self) -> bool:
+        """Whether a pixel got another class of which float32 is sure: however many more are compared."""
+        return self.widest_margin > WIDE_MARGIN
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -31,8 +31,8 @@ def onnx_classifier(checkpoint: Checkpoint, setting: EngineSetting) -> Classifie
     return logits_of
 
 
-def onnx_lacks(checkpoint: Checkpoint, setting: EngineSetting) -> str:
+def onnx_lacks(network: str, setting: EngineSetting) -> str:
     """Return why ONNX Runtime cannot serve, empty if it can."""
     if not setting.device.startswith("cpu"):
         return "it is used on CPUs only"
-    return graph_lacks(checkpoint, "onnxruntime")
+    return graph_lacks(network, "onnxruntime")

@@ -17,14 +17,14 @@ OPSET = 17
 INPUT, OUTPUT = "series", "logits"
 
 
-def graph_lacks(checkpoint: Checkpoint, *packages: str) -> str:
+def graph_lacks(network: str, *packages: str) -> str:
     """Return why a network cannot be run as a graph, empty if it can.
 
     Args:
-        checkpoint: the model.
+        network: its name.
         packages: what must be installed to run it.
     """
-    if checkpoint.network == FOREST:
+    if network == FOREST:
         return "a forest is no network"
     missing = [name for name in ("onnx", *packages) if find_spec(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else ""

@@ -56,15 +56,15 @@ def openvino_classifier(checkpoint: Checkpoint, setting: EngineSetting) -> Class
     return logits_of
 
 
-def openvino_lacks(checkpoint: Checkpoint, setting: EngineSetting) -> str:
+def openvino_lacks(network: str, setting: EngineSetting) -> str:
     """Return why OpenVINO cannot serve, empty if it can."""
     if not setting.device.startswith("cpu"):
         return "it is used on CPUs only"
     if setting.precision == "bf16" and not has_bf16_units(torch.device("cpu")):
         return "the processor has no units for bfloat16"
-    if setting.precision == "int8" and not checkpoint.network.startswith(("cropnet", "compact")):
+    if setting.precision == "int8" and not network.startswith(("cropnet", "compact")):
         return "only convolutions are computed in eight-bit integers"
-    return graph_lacks(checkpoint, "openvino")
+    return graph_lacks(network, "openvino")
 
 
 def calibrate(checkpoint: Checkpoint, series: Series, batch_size: int) -> tuple[tuple[float, float], ...]:

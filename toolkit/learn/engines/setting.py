@@ -33,10 +33,13 @@ class EngineSetting:
     """``cpu``, ``cuda`` or ``cuda:N``."""
     ranges: tuple[tuple[float, float], ...] = ()
     """With int8: least and greatest input of each convolution, seen on series of the area."""
+    packages: tuple[tuple[str, str], ...] = ()
+    """Packages beside PyTorch that compute it, with their versions; another version may round differently."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "ranges": [list(pair) for pair in self.ranges]}
+        pairs = {"ranges": [list(pair) for pair in self.ranges], "packages": dict(self.packages)}
+        return {**asdict(self), **pairs}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -47,7 +50,9 @@ class EngineSetting:
         """
         try:
             known = {name: values[name] for name in (field.name for field in fields(cls))}
-            return cls(**{**known, "ranges": tuple((float(a), float(b)) for a, b in known["ranges"])})
-        except (KeyError, TypeError, ValueError) as error:
+            known["ranges"] = tuple((float(a), float(b)) for a, b in known["ranges"])
+            known["packages"] = tuple((str(name), str(told)) for name, told in known["packages"].items())
+            return cls(**known)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"An engine's setting cannot be read ({error!r}): {dict(values)!r}. Choose one anew."
             raise ModelError(msg) from error

@@ -9,6 +9,7 @@ from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.engines.onnx_engine import onnx_classifier, onnx_lacks
 from toolkit.learn.engines.openvino_engine import openvino_classifier, openvino_lacks
+from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Precision
 from toolkit.learn.engines.torch_engine import (
     compiled_classifier,
@@ -26,15 +27,17 @@ class Engine:
     """Numbers it can compute products with, the most exact first."""
     prepare: Callable[[Checkpoint, EngineSetting], Classifier]
     """Returns the function that gives logits."""
-    lacks: Callable[[Checkpoint, EngineSetting], str]
-    """Says why it cannot serve here; empty if it can."""
+    lacks: Callable[[str, EngineSetting], str]
+    """Says why it cannot serve a network of a name here; empty if it can."""
+    packages: tuple[str, ...] = ()
+    """Packages beside PyTorch that it needs."""
 
 
 ENGINES: Mapping[str, Engine] = {
     "torch": Engine(("fp32", "bf16"), torch_classifier, torch_lacks),
     "compiled": Engine(("bf16",), compiled_classifier, compiled_lacks),
-    "onnx": Engine(("fp32",), onnx_classifier, onnx_lacks),
-    "openvino": Engine(("fp32", "bf16", "int8"), openvino_classifier, openvino_lacks),
+    "onnx": Engine(("fp32",), onnx_classifier, onnx_lacks, ("onnx", "onnxruntime")),
+    "openvino": Engine(("fp32", "bf16", "int8"), openvino_classifier, openvino_lacks, ("onnx", "openvino")),
 }
 """Name -> engine, the simplest first: a later one must be clearly faster to be chosen."""
 
@@ -52,16 +55,50 @@ def prepare(checkpoint: Checkpoint, setting: EngineSetting) -> Classifier:
         setting: engine, precision, device.
 
     Raises:
-        ModelError: the engine is unknown, or cannot serve on this machine; says why.
+        ModelError: the engine is unknown, or cannot serve on this machine, or other versions of its packages
+            are here than were chosen; says why.
     """
     check_names(setting.engine, setting.precision)
-    if reason := ENGINES[setting.engine].lacks(checkpoint, setting):
+    if reason := ENGINES[setting.engine].lacks(checkpoint.network, setting):
         msg = (
             f"Engine {setting.engine} in {setting.precision} cannot serve here: {reason}. Install the extra "
             "'fast' (pip install 'cropglobe[fast]'), or choose --engine torch --precision fp32."
         )
         raise ModelError(msg)
+    here = engine_packages(setting.engine)
+    if setting.packages and setting.packages != here:
+        chosen, found = (_listed(packages) for packages in (setting.packages, here))
+        msg = (
+            f"Engine {setting.engine} was chosen with {chosen}, here is {found}: results may differ. Install "
+            "the same on all machines, or run again to choose anew."
+        )
+        raise ModelError(msg)
     return ENGINES[setting.engine].prepare(checkpoint, setting)
+
+
+def engine_packages(engine: str) -> tuple[tuple[str, str], ...]:
+    """Return name and version of each package beside PyTorch that computes an engine, of those installed."""
+    return installed_versions(*ENGINES[engine].packages)
+
+
+def lacking(network: str, device: str) -> dict[str, str]:
+    """Return each candidate, such as ``openvino bf16``, with what it lacks here; empty if it can serve.
+
+    Args:
+        network: name of the network.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+    settings = [EngineSetting(engine=name, precision=kind, device=device) for name, kind in CANDIDATES]
+    return {name_of(one): ENGINES[one.engine].lacks(network, one) for one in settings}
+
+
+def name_of(setting: EngineSetting) -> str:
+    """Return a candidate's name, such as ``openvino bf16``."""
+    return f"{setting.engine} {setting.precision}"
+
+
+def _listed(packages: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(f"{name} {told}" for name, told in packages) or "none of them"
 
 
 def check_names(engine: str, precision: str) -> None:

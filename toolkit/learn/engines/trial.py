@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.device import resolve_device
 from toolkit.learn.engines.agreement import Agreement, compare
+from toolkit.learn.engines.batch import fitting_batch
 from toolkit.learn.engines.openvino_engine import calibrate
-from toolkit.learn.engines.setting import Classifier, EngineSetting, Precision, Series
-from toolkit.learn.engines.table import CANDIDATES, ENGINES, check_names, prepare
+from toolkit.learn.engines.packages import installed_versions
+from toolkit.learn.engines.race import SLOW, TooSlowError, logits_unless_slow, speeds
+from toolkit.learn.engines.setting import Classifier, EngineSetting, Series
+from toolkit.learn.engines.table import (
+    CANDIDATES,
+    check_names,
+    engine_packages,
+    lacking,
+    name_of,
+    prepare,
+)
 
-BATCH = {"cpu": 256, "cuda": 16384}
-"""Pixels of a batch: on CPUs 64 to 512 are equally fast and 1024 slower (BENCH.md); a GPU wants more."""
-CLEARLY_FASTER = 1.15
-"""A candidate must be that many times as fast as a simpler one: trials vary by some percent."""
-ROUNDS = 3
-"""Times each candidate computes a batch, in turn; the fastest counts."""
-LEAST_SERIES = 64
-"""With fewer series nothing is tried: they are computed faster than tried."""
+CLEARLY_FASTER = 1.1
+"""A candidate must be that many times as fast as a simpler one, so that noise does not decide."""
+LEAST_SERIES = 128
+"""With fewer series nothing is tried: half of them would judge, and they are computed faster than tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +44,19 @@ class Choice:
     """Of the chosen one with float32."""
     left_out: dict[str, str]
     """Candidate -> why it was not tried or not taken."""
+    threads: int
+    """Threads it was made with: with more of them another engine may win."""
+    packages: dict[str, str]
+    """PyTorch and the packages of the engines tried -> version."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
+        told = {
             "setting": self.setting.to_dict(),
             "pixels_per_second": {name: round(speed) for name, speed in self.pixels_per_second.items()},
             "agreement": self.agreement.to_dict(),
-            "left_out": self.left_out,
         }
+        return {**told, "left_out": self.left_out, "threads": self.threads, "packages": self.packages}
 
 
 def choose_engine(
@@ -59,45 +69,76 @@ def choose_engine(
 ) -> Choice:
     """Return the fastest engine on this machine whose classes are those of float32.
 
-    Each candidate is compared with PyTorch in float32 on the series given, and timed against the others in
-    turn. See :class:`toolkit.learn.engines.agreement.Agreement` for what is exact enough.
+    Each candidate is compared with PyTorch in float32 on the second half of the series, and timed against
+    the others in turn. The first half calibrates int8: it is not judged on what it was made from. Halves,
+    not every second one, as neighbours in a field are nearly the same. See
+    :class:`toolkit.learn.engines.agreement.Agreement` for what is exact enough.
 
     Args:
         checkpoint: the model.
-        series: float32 ``(n, band, step)``, reflectance of pixels of the area, all observed.
+        series: float32 ``(n, band, step)``, reflectance of pixels of the area, all observed, in the order of
+            their places. Of 400 one may get another class, of 1,024 two.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         engine: ``auto`` or a name in the table.
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
 
     Raises:
-        ModelError: a name is unknown, or what is asked for cannot serve here.
+        ModelError: a name is unknown, or what is asked for cannot serve here, or is not exact enough, or too
+            few series are given for int8.
     """
     check_names(engine, precision)
     place = resolve_device(device)
-    plain = EngineSetting(device=str(place), batch_size=BATCH[place.type])
+    plain = EngineSetting(device=str(place), batch_size=fitting_batch(checkpoint, place))
     asked = [
-        replace(plain, engine=name, precision=kind)
+        replace(plain, engine=name, precision=kind, packages=engine_packages(name))
         for name, kind in CANDIDATES
         if engine in ("auto", name) and precision in ("auto", kind)
     ]
     if len(asked) == 1 and asked[0].precision != "int8":
         prepare(checkpoint, asked[0])  # raises with the reason if it cannot serve
-        return Choice(setting=asked[0], pixels_per_second={}, agreement=Agreement(), left_out={})
-    able, left_out = _able(checkpoint, asked)
+        return _choice(asked[0], {})
+    reasons = lacking(checkpoint.network, plain.device)
+    left_out = {name_of(one): reasons[name_of(one)] for one in asked if reasons[name_of(one)]}
+    able = [one for one in asked if name_of(one) not in left_out]
     if not able:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        msg = f"No engine asked for can serve here ({reasons}). Choose --engine auto --precision auto."
+        told = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        msg = f"No engine asked for can serve here ({told}). Choose --engine auto --precision auto."
         raise ModelError(msg)
-    if len(series) < LEAST_SERIES:
-        return Choice(setting=able[0], pixels_per_second={}, agreement=Agreement(), left_out=left_out)
-    return _tried(checkpoint, series, able, left_out, plain)
+    if len(series) >= LEAST_SERIES:
+        return _tried(checkpoint, series, able, left_out, plain)
+    if able[0].precision == "int8":
+        msg = (
+            f"int8 is calibrated and judged on series of the area: {len(series)} were found, "
+            f"{LEAST_SERIES} are needed. Choose --precision auto."
+        )
+        raise ModelError(msg)
+    return _choice(able[0], left_out)
 
 
-def _able(checkpoint: Checkpoint, asked: list[EngineSetting]) -> tuple[list[EngineSetting], dict[str, str]]:
-    """Return the candidates that can serve here, and why others cannot."""
-    reasons = {name_of(one): ENGINES[one.engine].lacks(checkpoint, one) for one in asked}
-    able = [one for one in asked if not reasons[name_of(one)]]
-    return able, {name: reason for name, reason in reasons.items() if reason}
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One that is exact enough, made ready."""
+
+    setting: EngineSetting
+    classifier: Classifier
+    agreement: Agreement
+    seconds: float
+    """Of its fastest batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What all candidates are tried on, and compared with."""
+
+    checkpoint: Checkpoint
+    calibration: Series
+    """Normalised, whole batches."""
+    judged: Series
+    """Normalised, whole batches, of which the first series count."""
+    exact: Series
+    """Logits in float32 of these first series."""
+    reference: _Candidate
+    """PyTorch in float32."""
 
 
 def _tried(
@@ -108,54 +149,76 @@ def _tried(
     plain: EngineSetting,
 ) -> Choice:
     """Compare and time candidates, and choose."""
-    n, series = len(series), _filled(series, plain.batch_size, checkpoint)
-    exact = _all_logits(prepare(checkpoint, plain), series, plain.batch_size)[:n]
-    ready: dict[str, tuple[EngineSetting, Classifier, Agreement]] = {}
-    for one in able:
-        setting = one
-        try:
-            if one.precision == "int8":
-                setting = replace(one, ranges=calibrate(checkpoint, series, one.batch_size))
-            classifier = prepare(checkpoint, setting)
-            agreement = compare(_all_logits(classifier, series, one.batch_size)[:n], exact)
-        except Exception as error:  # engines raise what they like where the processor has less than it says
-            left_out[name_of(one)] = f"it fails here: {type(error).__name__}"
-            continue
-        if agreement.close or one.precision == "fp32":
-            ready[name_of(one)] = setting, classifier, agreement
-        else:
-            left_out[name_of(one)] = (
-                f"{agreement.different} of {agreement.pixels} pixels get another class than in fp32, "
-                f"with a margin of up to {agreement.widest_margin:.2f}"
-            )
+    half, size = len(series) // 2, plain.batch_size
+    calibration, judged = (_filled(part, size, checkpoint) for part in (series[:half], series[half:]))
+    classifier = prepare(checkpoint, plain)
+    exact, seconds = logits_unless_slow(classifier, judged, size)
+    reference = _Candidate(plain, classifier, Agreement(pixels=len(series) - half), seconds)
+    trial = _Trial(checkpoint, calibration, judged, exact[: len(series) - half], reference)
+    found = {name_of(one): _judge(one, trial) for one in able}
+    ready = {name: one for name, one in found.items() if isinstance(one, _Candidate)}
+    left_out = left_out | {name: one for name, one in found.items() if isinstance(one, str)}
     if not ready:
-        msg = f"What is asked for is not exact enough here ({left_out}). Choose --precision auto."
+        msg = f"What is asked for is not good enough here ({left_out}). Choose --precision auto."
         raise ModelError(msg)
-    speeds = _speeds({name: classifier for name, (_, classifier, _) in ready.items()}, series, plain)
-    best = next(iter(speeds))
-    for name, speed in speeds.items():
-        if speed >= CLEARLY_FASTER * speeds[best]:
+    seen = speeds(
+        {name: one.classifier for name, one in ready.items()},
+        judged[:size],
+        seen={name: one.seconds for name, one in ready.items()},
+    )
+    best = next(iter(seen))
+    for name, speed in seen.items():
+        if speed >= CLEARLY_FASTER * seen[best]:
             best = name
-    setting, _, agreement = ready[best]
-    return Choice(setting=setting, pixels_per_second=speeds, agreement=agreement, left_out=left_out)
+    packages = dict(pair for one in able for pair in one.packages)
+    return _choice(ready[best].setting, left_out, seen, ready[best].agreement, packages)
 
 
-def _speeds(ready: dict[str, Classifier], series: Series, plain: EngineSetting) -> dict[str, float]:
-    """Return pixels per second of each, the fastest of some rounds in turn."""
-    batch = series[: plain.batch_size]
-    seconds = dict.fromkeys(ready, float("inf"))
-    for _ in range(ROUNDS):
-        for name, classifier in ready.items():
-            start = time.perf_counter()
-            classifier(batch)
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return {name: len(batch) / one for name, one in seconds.items()}
+def _judge(one: EngineSetting, trial: _Trial) -> _Candidate | str:
+    """Return a candidate made ready, or why it is left out."""
+    if one == trial.reference.setting:
+        return trial.reference
+    try:
+        return _compared(one, trial)
+    except TooSlowError as error:
+        times = error.seconds / trial.reference.seconds
+        return f"a batch takes {times:.1f} times as long as with PyTorch in fp32"
+    except Exception as error:  # engines raise what they like where the processor has less than it says
+        return f"it fails here: {type(error).__name__}"
 
 
-def name_of(setting: EngineSetting) -> str:
-    """Return a candidate's name, such as ``openvino bf16``."""
-    precision: Precision = setting.precision
-    return f"{setting.engine} {precision}"
+def _compared(one: EngineSetting, trial: _Trial) -> _Candidate | str:
+    """As :func:`_judge`, of one that may be slow or fail."""
+    setting = one
+    if one.precision == "int8":
+        setting = replace(one, ranges=calibrate(trial.checkpoint, trial.calibration, one.batch_size))
+    classifier = prepare(trial.checkpoint, setting)
+    slow = SLOW * trial.reference.seconds
+    logits, seconds = logits_unless_slow(classifier, trial.judged, one.batch_size, slow=slow)
+    agreement = compare(logits[: len(trial.exact)], trial.exact)
+    if agreement.close:
+        return _Candidate(setting, classifier, agreement, seconds)
+    return (
+        f"{agreement.different} of {agreement.pixels} pixels get another class than in fp32, "
+        f"with a margin of up to {agreement.widest_margin:.2f}"
+    )
+
+
+def _choice(
+    setting: EngineSetting,
+    left_out: dict[str, str],
+    seen: dict[str, float] | None = None,
+    agreement: Agreement | None = None,
+    packages: dict[str, str] | None = None,
+) -> Choice:
+    return Choice(
+        setting=setting,
+        pixels_per_second=seen or {},
+        agreement=agreement or Agreement(),
+        left_out=left_out,
+        threads=torch.get_num_threads(),
+        packages={**dict(installed_versions("torch")), **dict(setting.packages), **(packages or {})},
+    )
 
 
 def _filled(series: Series, batch_size: int, checkpoint: Checkpoint) -> Series:
@@ -163,8 +226,3 @@ def _filled(series: Series, batch_size: int, checkpoint: Checkpoint) -> Series:
     n = -(-len(series) // batch_size) * batch_size
     whole = np.resize(series, (n, *series.shape[1:])).astype(np.float32)
     return normalise(whole, checkpoint.mean, checkpoint.std)
-
-
-def _all_logits(classifier: Classifier, series: Series, batch_size: int) -> Series:
-    parts = [classifier(series[first : first + batch_size]) for first in range(0, len(series), batch_size)]
-    return np.concatenate(parts)
