@@ -17,7 +17,14 @@ from toolkit.errors import InputError, ModelError, RecipeMismatchError
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.torch_engine import fold_batch_norm, torch_classifier
-from toolkit.learn.predict import class_probabilities, distinct_rows, label, make_predictor, predict
+from toolkit.learn.predict import (
+    Predictor,
+    class_probabilities,
+    distinct_rows,
+    label,
+    make_predictor,
+    predict,
+)
 from toolkit.legend import Status
 
 MakeFeatures = Callable[..., xr.DataArray]
@@ -207,3 +214,58 @@ def test_equal_series_are_found_once_and_given_back_to_every_pixel(seed, kinds):
     distinct, places = distinct_rows(rows)
     np.testing.assert_array_equal(distinct[places], rows)
     assert len(distinct) == len({row.tobytes() for row in rows})
+
+
+NUMBERED = 8192
+"""Pixels of which each has its number as every feature."""
+
+
+def numbered(checkpoint: Checkpoint) -> tuple[Checkpoint, xr.DataArray]:
+    """Return a model that normalises nothing, and features that are the pixels' numbers."""
+    bands, steps = checkpoint.recipe.shape
+    plain = replace(checkpoint, mean=(0.0,) * bands, std=(1.0,) * bands)
+    values = np.broadcast_to(np.arange(NUMBERED, dtype=np.float32), (bands, steps, NUMBERED))
+    features = xr.DataArray(
+        values.reshape(bands, steps, 64, NUMBERED // 64),
+        dims=("band", "step", "y", "x"),
+        coords={"band": list(checkpoint.recipe.bands)},
+    )
+    return plain, features
+
+
+def doubtful(checkpoint: Checkpoint, every: int, margin: float) -> Predictor:
+    """An engine that takes the second of the classes at every so manieth pixel; float32 never does."""
+    gap = np.log((1 + margin) / (1 - margin))
+    others = [-50.0] * (len(checkpoint.legend.names) - 2)
+
+    def logits_of(rows: np.ndarray, every: int = every) -> np.ndarray:
+        turned = rows[:, 0, 0] % every == 0
+        logits = np.tile(np.array([gap, 0, *others], np.float32), (len(rows), 1))
+        logits[turned, :2] = 0, gap
+        return logits
+
+    def exact(rows: np.ndarray) -> np.ndarray:
+        return logits_of(rows + 1, 2 * NUMBERED)
+
+    setting = EngineSetting(batch_size=64)
+    return Predictor(checkpoint=checkpoint, setting=setting, logits_of=logits_of, exact=exact)
+
+
+@pytest.mark.parametrize(
+    ("every", "margin", "compared", "different"),
+    [
+        (NUMBERED, 0.05, 256, 1),  # one of 64, but one of 256, too
+        (NUMBERED, 0.5, 64, 1),  # float32 is sure: no more are needed
+        (3, 0.05, 4096, 1365),  # a third is wrong
+    ],
+)
+def test_a_doubt_raised_by_few_pixels_is_settled_by_more(
+    every: int, margin: float, compared: int, different: int, checkpoint: Checkpoint
+) -> None:
+    plain, features = numbered(checkpoint)
+    told = class_probabilities(features, doubtful(plain, every, margin))
+    agreement = told.attrs["agreement"]
+    assert agreement.pixels == compared
+    assert agreement.different == pytest.approx(different, rel=0.05)
+    crops = label(told)["crop"].to_numpy()
+    assert np.sum(crops == 2) == (1 if agreement.close else 0)  # else all are computed in float32
