@@ -33,6 +33,8 @@ class EngineSetting:
     """``cpu``, ``cuda`` or ``cuda:N``."""
     ranges: tuple[tuple[float, float], ...] = ()
     """With int8: least and greatest input of each convolution, seen on series of the area."""
+    others: Precision = "fp32"
+    """Numbers of the layers that int8 leaves out."""
     packages: tuple[tuple[str, str], ...] = ()
     """Packages beside PyTorch that compute it, with their versions; another version may round differently."""
 

@@ -13,7 +13,7 @@ from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.device import resolve_device
 from toolkit.learn.engines.agreement import Agreement, compare
 from toolkit.learn.engines.batch import fitting_batch
-from toolkit.learn.engines.openvino_engine import calibrate
+from toolkit.learn.engines.openvino_engine import calibrated
 from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.race import SLOW, TooSlowError, logits_unless_slow, speeds
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Series
@@ -191,7 +191,7 @@ def _compared(one: EngineSetting, trial: _Trial) -> _Candidate | str:
     """As :func:`_judge`, of one that may be slow or fail."""
     setting = one
     if one.precision == "int8":
-        setting = replace(one, ranges=calibrate(trial.checkpoint, trial.calibration, one.batch_size))
+        setting = calibrated(trial.checkpoint, trial.calibration, one)
     classifier = prepare(trial.checkpoint, setting)
     slow = SLOW * trial.reference.seconds
     logits, seconds = logits_unless_slow(classifier, trial.judged, one.batch_size, slow=slow)
