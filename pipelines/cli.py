@@ -15,6 +15,7 @@ from pipelines.config import (
     FindRequest,
     MapRequest,
     MapSensor,
+    PlanRequest,
     SimulateRequest,
 )
 from pipelines.learn_config import (
@@ -149,6 +150,18 @@ def make_map(request: MapRequest) -> None:
     result = crop_map.run(request)
     _tell(result.lines())
     _leave(complete=result.complete)
+
+
+@cropglobe.command()
+@request_options(PlanRequest)
+def plan(request: PlanRequest) -> None:
+    """Tell what a map will take: scenes, tiles, bytes, disk, memory and time.
+
+    Options as for 'cropglobe map'. One tile is made and kept in --out, where 'cropglobe map' goes on.
+    """
+    from pipelines import plan as workflow
+
+    _tell(workflow.run(request).lines())
 
 
 @cropglobe.command()

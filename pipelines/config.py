@@ -76,10 +76,10 @@ class ScenesRequest(SearchRequest):
         "utm", description="'utm' (the area's zone; of several a map each) or a code such as EPSG:32615."
     )
     tile_size: Annotated[int, Field(ge=16, le=8192)] | None = Field(
-        None, description="Edge of a tile, pixels; default as memory allows, 1024 at most."
+        None, description="Edge of a tile, pixels; default as --memory allows, 1024 at most."
     )
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None, description="Local worker processes; default one per core."
+        None, description="Local worker processes; default one per core, as far as memory allows."
     )
     scheduler: str | None = Field(None, description="Address of a Dask scheduler to use instead.")
     offset: Annotated[float, Field(ge=-0.1, le=0.1)] | None = Field(
@@ -104,7 +104,13 @@ class ScenesRequest(SearchRequest):
 
 
 class EmitRequest(ScenesRequest):
-    """What may be asked of EMIT beside Sentinel-2."""
+    """What may be asked of EMIT beside Sentinel-2, of tiles that fit into memory."""
+
+    memory: Annotated[float, Field(gt=0, le=1024)] | None = Field(
+        None,
+        description="Memory that a worker may take, GiB: tiles are cut to fit. Default: 1.5; with "
+        "--tile-size its share of the machine.",
+    )
 
     mix_versions: bool = Field(
         False, description="EMIT: keep granules of several product versions, whose spectra differ."
@@ -233,6 +239,14 @@ class MapRequest(EmitRequest):
             return self.model_copy(update={"model": own["model"]})  # all else is given for EMIT, too
         others = {"bands", "clear", "dilation", "first_step", "n_steps", "collection", "assets"}
         return self.model_copy(update={**own, **dict.fromkeys(others)})
+
+
+class PlanRequest(MapRequest):
+    """What a map will take."""
+
+    no_trial: bool = Field(
+        False, description="Reckon roughly from the catalog alone: no pixel is read, no tile made."
+    )
 
 
 class SimulateRequest(Request):

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from pipelines.config import MapRequest
-from pipelines.content_keys import TileKeys
 from pipelines.engine_choice import chosen_engines, with_engines
 from pipelines.folder import versions, write_json
-from pipelines.frozen_inputs import frozen_inputs
-from pipelines.interruption import interruptible
 from pipelines.map_files import RECORD, attribution_of, write_map
-from pipelines.map_inputs import SensorInput
+from pipelines.map_job import MapJob, map_job
 from pipelines.map_setup import MapSetup, set_up
-from pipelines.map_tile import SensorJob, TileJob
 from pipelines.progress import Progress
 from pipelines.result import CropMap
-from pipelines.run_folder import RunFolder, read_json, run_folder
-from pipelines.tile_features import freeze
 from pipelines.tile_run import run_all_tiles
-from pipelines.tiling import TileCut, choose_cut
 from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import read_aoi
-from toolkit.area.grid import Lattice, tiles_to_make
-from toolkit.cluster import Connectable, connect_on_demand, cores
+from toolkit.cluster import Connectable, connect_on_demand, is_elsewhere
 from toolkit.errors import NothingMappedWarning
 from toolkit.learn.engines.agreement import Agreement
-from toolkit.maps.tiles import Stopwatch
+from toolkit.maps.tiles import Stopwatch, TileReport
 
 NOTHING_MAPPED = (
     "No pixel could be mapped: none was seen clear, none is cropland, or no pixel's centre lies in the area. "
@@ -58,31 +50,27 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     if spans_zones(config, aoi):
         return map_zones(config, aoi, partial(run, client=client, progress=tell), tell)
     setup = set_up(config, aoi)
-    with run_folder(config.out) as folder, interruptible() as interruption:
-        inputs, cropland = frozen_inputs(setup, folder, tell=tell)
+    cluster = client or config.scheduler
+    with map_job(setup, tell, elsewhere=is_elsewhere(cluster)) as job:
         watch.lap("search")
-        job = TileJob(
-            sensors=tuple(_sensor_job(one, config) for one in inputs),
-            aoi=setup.aoi,
-            folder=folder.tiles if config.results == "stored" else None,
-            cropland=cropland.source,
-        )
-        items = [item for one in inputs for item in one.found.items]
-        order = tiles_to_make(setup.aoi, _cut(inputs, setup, folder).tiles(setup.geobox))
-        workers = min(config.workers or cores(), len(order))
-        with connect_on_demand(client or config.scheduler, workers=workers) as connected:
-            job = with_engines(job, order, config, folder, client=connected, tell=tell)
+        folder, inputs, cropland = job.folder, job.inputs, job.cropland
+        for line in job.planning.plan().lines():
+            tell.stage(line)
+        with connect_on_demand(cluster, workers=job.workers) as connected:
+            ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
+            work = with_engines(job.work, job.order, config, folder, client=ready, tell=tell)
             tiles = run_all_tiles(
-                order,
-                job,
-                TileKeys(_shared(job, inputs), setup.aoi, items),
+                job.order,
+                work,
+                job.keys(work),
                 folder,
-                client=connected,
+                client=ready,
                 tell=tell,
-                interruption=interruption,
+                interruption=job.interruption,
+                first=partial(_tell_plan, job, tell),
             )
         watch.lap("tiles")
-        written = write_map(setup, inputs, cropland, tiles.made, job.layers, folder)
+        written = write_map(setup, inputs, cropland, tiles.made, work.layers, folder)
         watch.lap("join and check")
         if not any(report.kept.mapped for report in tiles.reports):
             warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
@@ -101,52 +89,12 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     return result
 
 
-def _sensor_job(one: SensorInput, config: MapRequest) -> SensorJob:
-    return SensorJob(
-        items=freeze(one.found.path, one.found.items, config.of_sensor(one.sensor)),
-        n_items=len(one.found.items),
-        model=one.model,
-        model_hash=one.checkpoint.content_hash,
-        season=one.season,
-    )
-
-
-def _cut(inputs: tuple[SensorInput, ...], setup: MapSetup, folder: RunFolder) -> TileCut:
-    """Return how the tiles are cut: as the folder says, else as the sensor with the smallest ones wants them.
-
-    It is frozen: another machine, with other memory, goes on with the same tiles.
-    """
-    config, known = setup.config, read_json(folder.choices)
-    grid = [str(setup.geobox.crs), *setup.geobox.affine[:6], *setup.geobox.shape.yx]
-    if known is not None and known["grid"] == grid and config.tile_size in (None, known["tile_size"]):
-        lattice = known["lattice"]
-        return TileCut(size=known["size"], lattice=None if lattice is None else Lattice(*lattice))
-    cuts = [choose_cut(one.found.items, setup.geobox, one.checkpoint.recipe, config) for one in inputs]
-    # Of equally small ones, the first: Sentinel-2's lie on the blocks of its files.
-    cut = min(cuts, key=lambda one: one.size)
-    lattice = None if cut.lattice is None else list(astuple(cut.lattice))
-    chosen = {"grid": grid, "tile_size": config.tile_size, "size": cut.size, "lattice": lattice}
-    write_json(chosen, folder.choices)
-    return cut
-
-
-def _shared(job: TileJob, inputs: tuple[SensorInput, ...]) -> dict[str, Any]:
-    """Return what all tiles depend on beside their scenes, as plain values."""
-    return {
-        "layers": [layer.name for layer in job.layers],
-        "cropland": None if job.cropland is None else job.cropland.content_hash,
-        "sensors": [
-            {
-                "model": one.model_hash,
-                "engine": one.setting.to_dict(),
-                "recipe": asked.checkpoint.recipe.to_dict(),
-                "first_day": str(one.season.start),
-                "last_day": str(one.season.end),
-                "first_step": one.season.first_step,
-            }
-            for one, asked in zip(job.sensors, inputs, strict=True)
-        ],
-    }
+def _tell_plan(job: MapJob, tell: Progress, report: TileReport) -> None:
+    """Tell what the map will take as its first tile shows, and stop if that does not fit on the disk."""
+    plan = job.planning.plan(job.planning.tried(report, job.folder))
+    job.planning.check(job.folder, plan)
+    if len(job.order) > 1:
+        tell.stage(plan.after_first())
 
 
 def _agreement(result: CropMap) -> dict[str, Any]:

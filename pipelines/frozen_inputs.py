@@ -23,7 +23,7 @@ from toolkit.scenes.cropland_sources import read_saved_cropland
 FREE = frozenset(
     {
         *("out", "workers", "scheduler", "memory", "results", "fields", "zones", "on_error", "max_failed"),
-        *("allow_simulated_model", "allow_change", "refresh", "allow_hosts", "device"),
+        *("allow_simulated_model", "allow_change", "refresh", "allow_hosts", "device", "no_trial"),
     }
 )
 """Keys of a request that no pixel depends on: a run may go on with others."""

@@ -20,7 +20,7 @@ from pipelines.sample_labels import read_labels
 from pipelines.samples_config import SamplesRequest
 from pipelines.search import find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
-from pipelines.tiling import choose_cut
+from pipelines.tiling import choose_cut, need_of
 from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import Tile, output_geobox
 from toolkit.area.season import Season
@@ -110,9 +110,10 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         season=year,
         simulated=simulated,
     )
+    need = need_of([found.items], [recipe], aoi)
     labelled = [
         (tile, read.labels.isel(y=tile.y, x=tile.x))
-        for tile in choose_cut(found.items, geobox, recipe, config).tiles(geobox)
+        for tile in choose_cut(found.items, geobox, recipe, config, need).tiles(geobox)
         if read.labels.crop[tile.y, tile.x].any()
     ]
     parts: list[Samples] = []

@@ -84,7 +84,7 @@ def run(config: FindRequest) -> FoundScenes:
     aoi = read_aoi(config.aoi)
     prepare(config.out)
     when = season(config.year, aoi=aoi)
-    items = _items(config, aoi, when, sensor=config.sensor, bands=None)
+    items = found_items(config, aoi, when, sensor=config.sensor, bands=None)
     path = write_items(items, config.out / f"items.{config.format}")
     return FoundScenes(items=items, path=path, season=when)
 
@@ -114,7 +114,7 @@ def find(
     """
     if config.items is None:
         check_credentials(_catalog(config, sensor))
-    items = _items(config, aoi, when, sensor=sensor, bands=bands)
+    items = found_items(config, aoi, when, sensor=sensor, bands=bands)
     for catalog in sorted({str(item.properties.get(CATALOG, "")) for item in items}):
         check_credentials(catalog)
     name = EMIT_ITEMS_FILE if sensor == "emit" else ITEMS_FILE
@@ -126,9 +126,22 @@ def _catalog(config: SearchRequest, sensor: str) -> str:
     return config.catalog or DEFAULT_CATALOG[sensor]
 
 
-def _items(
+def found_items(
     config: SearchRequest, aoi: AOI, when: Season, *, sensor: str, bands: tuple[str, ...] | None
 ) -> pystac.ItemCollection:
+    """Read saved items, or search them.
+
+    Args:
+        config: catalog and limits of the search.
+        aoi: area.
+        when: first to last day.
+        sensor: whose scenes.
+        bands: bands that every item must offer; None for all.
+
+    Raises:
+        InputError: saved items are another sensor's.
+        NoItemsError: none is found.
+    """
     if config.items is not None:
         items = read_items(config.items, allow_hosts=config.named_hosts)
         if (saved := items.extra_fields.get("sensor", sensor)) != sensor:

@@ -17,7 +17,7 @@ from pipelines.interruption import Interruption
 from pipelines.map_tile import TileJob, TileTask, failed_tile, make_tile
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder
-from toolkit.area.grid import Tile
+from toolkit.area.grid import Tile, inside
 from toolkit.errors import TileDamagedWarning, TileQuarantinedWarning
 from toolkit.maps.ledger import Ledger, Row, open_ledger
 from toolkit.maps.tile_files import remove_unused, store_tile
@@ -26,6 +26,8 @@ from toolkit.scenes.failures import Failures
 
 NAMED = 5
 """Tiles named in a message."""
+NEAR = 4
+"""Tiles before and after the middle one of which the fullest is tried: one at an edge tells little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ def run_all_tiles(
     client: Callable[[], Client],
     tell: Progress,
     interruption: Interruption,
+    first: Callable[[TileReport], None],
 ) -> TileRun:
     """Make the tiles that are not done yet, and commit each as it comes.
 
@@ -82,6 +85,7 @@ def run_all_tiles(
         client: connects when it is called: a map that is done needs no cluster.
         tell: tells how far the run is.
         interruption: keeps signals back while a tile is committed.
+        first: is told of the first tile that is made, and may stop the run.
 
     Raises:
         CropglobeError: see :mod:`toolkit.errors`; tiles that are done stay.
@@ -93,7 +97,9 @@ def run_all_tiles(
         todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].kept.failed]
         dangerous = ledger.quarantined()
         todo.sort(key=lambda task: task.tile.name in dangerous)  # last, when nothing else can be lost
-        made = _make(todo, job, ledger, folder, client(), tell, interruption) if todo else _Made()
+        made = _Made()
+        if todo:
+            made = _make(todo, job, ledger, folder, client(), tell, interruption, first)
     reports = {**kept, **made.reports}
     if made.quarantined:
         msg = (
@@ -108,6 +114,46 @@ def run_all_tiles(
         n_kept=len(set(kept) - set(made.reports)),
         quarantined=tuple(made.quarantined),
     )
+
+
+def make_one(
+    order: Sequence[Tile],
+    job: TileJob,
+    keys: TileKeys,
+    folder: RunFolder,
+    *,
+    client: Callable[[], Client],
+    tell: Progress,
+    interruption: Interruption,
+) -> TileReport | None:
+    """Make one tile of a map that is not done yet, from its middle, and commit it; None if all are done.
+
+    Args:
+        order: tiles of the map.
+        job: what workers need.
+        keys: gives the content key of each tile.
+        folder: folder of the run.
+        client: connects when it is called.
+        tell: tells how far the run is.
+        interruption: keeps signals back while a tile is committed.
+
+    Raises:
+        CropglobeError: see :mod:`toolkit.errors`.
+    """
+    with open_ledger(folder.ledger) as ledger:
+        tasks = [TileTask(tile, keys.key(tile)) for tile in order]
+        kept = _kept(tasks, ledger, folder.tiles)
+        todo = [task for task in tasks if task.tile.name not in kept]
+        if not todo:
+            return None
+        near = todo[max(0, len(todo) // 2 - NEAR) : len(todo) // 2 + NEAR + 1]
+        fullest = max(near, key=lambda task: int(inside(job.aoi, task.tile.geobox).sum()))
+        made = _make([fullest], job, ledger, folder, client(), tell, interruption)
+    return made.reports.get(fullest.tile.name)
+
+
+def _ignore(report: TileReport) -> None:
+    """Do nothing with a report."""
 
 
 @dataclass(slots=True)
@@ -150,6 +196,7 @@ def _make(  # tiles, job, ledger, folder, request, cluster, progress, signals: e
     client: Client,
     tell: Progress,
     interruption: Interruption,
+    first: Callable[[TileReport], None] = _ignore,
 ) -> _Made:
     made, keys = _Made(), {task.tile.name: task.content_key for task in todo}
     failures = Failures(
@@ -162,6 +209,8 @@ def _make(  # tiles, job, ledger, folder, request, cluster, progress, signals: e
         failures.add(report.kept.failed)
         with interruption.commit():
             made.reports[report.name] = _commit(report, ledger, folder.tiles)
+        if len(made.reports) == 1:
+            first(report)
         tell.count("tiles", len(made.reports), len(todo), since=start)
     made.quarantined = [name for name in keys if name not in made.reports]
     for name in made.quarantined:

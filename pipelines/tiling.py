@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pystac
 from odc.geo.geobox import GeoBox
 
-from pipelines.config import ScenesRequest
+from pipelines.config import EmitRequest
+from toolkit.area.aoi import AOI
 from toolkit.area.grid import Lattice, Tile, tiles
+from toolkit.catalog.items import footprint
 from toolkit.cluster import cores, memory_bytes
 from toolkit.cubes.recipe import FeatureRecipe
+from toolkit.maps.memory import DEFAULT_BUDGET, GIB, MemoryNeed, check_memory, fitting_size, memory_need
+from toolkit.maps.plan import most_scenes
 from toolkit.scenes.tile import block_lattice
 
-SIZES = (1024, 512, 256, 128)
-"""Edges a tile may have by itself: whole blocks of the usual files, or parts of one."""
-WORKER_BYTES = 700_000_000
-"""What a worker takes before its first tile: libraries, model, kept blocks (0.7 GB seen in the demo)."""
-REMOTE_SIZE = 512
-"""Edge of a tile where the workers' memory is not known."""
+OURS = 0.9
+"""Share of the machine's memory that workers may take: the starting process and the system need some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +36,81 @@ class TileCut:
         return tiles(geobox, size=self.size, lattice=self.lattice)
 
 
+def need_of(items: Sequence[pystac.ItemCollection], recipes: Sequence[FeatureRecipe], aoi: AOI) -> MemoryNeed:
+    """Return what workers need for the tiles of a run.
+
+    Args:
+        items: of each sensor.
+        recipes: of each sensor.
+        aoi: area of interest.
+    """
+    most = [most_scenes([footprint(item) for item in some], aoi.geometry) for some in items]
+    return memory_need(recipes, most)
+
+
 def choose_cut(
-    items: pystac.ItemCollection, geobox: GeoBox, recipe: FeatureRecipe, config: ScenesRequest
+    items: pystac.ItemCollection,
+    geobox: GeoBox,
+    recipe: FeatureRecipe,
+    config: EmitRequest,
+    need: MemoryNeed,
 ) -> TileCut:
     """Return how a grid is cut: at the edges of the blocks of the files, as large as memory allows.
 
     EMIT has no blocks on the grid: its tiles are cut by size alone.
 
     Raises:
+        MemoryBudgetError: not even the smallest tile fits.
         RemoteError: the file that shows its blocks cannot be read; names it.
     """
-    size = config.tile_size or _fitting_size(len(items), recipe, config)
+    size = config.tile_size or fitting_size(need, budget_of(config))
     lattice = None if recipe.sensor == "emit" else block_lattice(items, geobox, recipe.bands)
     return TileCut(size=size, lattice=lattice)
 
 
-def _fitting_size(n_scenes: int, recipe: FeatureRecipe, config: ScenesRequest) -> int:
-    """Largest tile with which every worker stays within its memory."""
-    if config.scheduler:
-        return REMOTE_SIZE
-    room = memory_bytes() / (config.workers or cores()) * 0.7 - WORKER_BYTES
-    return next((size for size in SIZES if size**2 * _pixel_bytes(n_scenes, recipe) <= room), SIZES[-1])
+def budget_of(config: EmitRequest) -> int:
+    """Return the memory that a worker may take, bytes."""
+    if config.memory is not None:
+        return int(config.memory * GIB)
+    if config.tile_size is None:
+        return DEFAULT_BUDGET
+    return int(OURS * memory_bytes() / (config.workers or 1))  # what the user wants, as far as it goes
 
 
-def _pixel_bytes(n_scenes: int, recipe: FeatureRecipe) -> int:
-    """Bytes that a pixel of a tile takes."""
-    bands, steps = recipe.shape
-    if recipe.sensor == "emit":
-        # Spectra of every granule, the same stacked for their median, and the result.
-        return 4 * bands * (2 * n_scenes + 1)
-    # A pixel's features, and of every scene its clear sky (twice, while stacked) and one band.
-    return 4 * bands * steps + n_scenes * (2 + 2)
+def workers_of(
+    config: EmitRequest, need: MemoryNeed, order: Sequence[Tile], *, elsewhere: bool = False
+) -> int:
+    """Return how many local workers a run has: one per core, not more than tiles nor than memory holds.
+
+    Args:
+        config: the request.
+        need: what tiles need.
+        order: tiles of the run.
+        elsewhere: whether a cluster works, whose memory is not this machine's.
+
+    Raises:
+        MemoryBudgetError: tiles are too large for the budget, or workers for the machine.
+    """
+    needed = worker_bytes(need, order)
+    edge = max((max(tile.geobox.shape.yx) for tile in order), default=0)
+    machine = int(OURS * memory_bytes())
+    workers = max(1, min(config.workers or min(cores(), max(1, machine // needed)), len(order)))
+    check_memory(
+        need,
+        needed=needed,
+        size=edge,
+        budget=budget_of(config),
+        machine=None if elsewhere else machine,
+        workers=workers,
+    )
+    return workers
+
+
+def worker_bytes(need: MemoryNeed, order: Sequence[Tile]) -> int:
+    """Return the most memory that a worker takes for the tiles of a run, bytes."""
+    return need.of(max((_pixels(tile) for tile in order), default=0))
+
+
+def _pixels(tile: Tile) -> int:
+    height, width = tile.geobox.shape.yx
+    return int(height * width)

@@ -34,6 +34,8 @@ SAME_EVERYWHERE = ("cropglobe", "torch", "numpy", "numba", "xarray", "rasterio",
 """Packages that workers must have in the versions of the process that starts a run."""
 NAMED = 5
 """Workers named in a message."""
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+"""Environment variable with the address of a scheduler."""
 
 Connectable = Client | Cluster | str | None
 """What a run may be given to work with."""
@@ -42,6 +44,18 @@ Connectable = Client | Cluster | str | None
 def memory_bytes() -> int:
     """Memory that local workers may share, bytes."""
     return int(MEMORY_LIMIT)
+
+
+def is_elsewhere(client: Connectable) -> bool:
+    """Return whether a cluster of the user's works, instead of processes of our own."""
+    return client is not None or bool(os.environ.get(ADDRESS))
+
+
+def least_memory(client: Client) -> int | None:
+    """Return the memory of the smallest worker of a cluster, bytes; None if none has a limit."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [int(worker["memory_limit"]) for worker in workers if worker["memory_limit"]]
+    return min(limits, default=None)
 
 
 @contextmanager
@@ -62,7 +76,7 @@ def connect(client: Connectable = None, *, workers: int | None = None) -> Iterat
         check_workers(client)
         yield client
         return
-    address = client or os.environ.get("DASK_SCHEDULER_ADDRESS")
+    address = client or os.environ.get(ADDRESS)
     if address:
         with _connected(address) as connected:
             check_workers(connected)

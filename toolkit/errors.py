@@ -110,6 +110,10 @@ class ChangedRequestError(InputError):
     """The output folder holds a map of another request."""
 
 
+class MemoryBudgetError(InputError):
+    """The tiles of a map do not fit into the memory that workers may take."""
+
+
 class WorkerError(CropglobeError):
     """Worker processes died, although the request was fine."""
 

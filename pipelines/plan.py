@@ -1,0 +1,82 @@
+"""Plan workflow: what a map will take, by its catalog and one tile that is made and kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from pipelines.config import PlanRequest
+from pipelines.engine_choice import with_engines
+from pipelines.folder import prepare, write_json
+from pipelines.map_job import map_job
+from pipelines.map_setup import MapSetup, set_up
+from pipelines.progress import Progress
+from pipelines.rough_plan import rough_plan
+from pipelines.tile_run import make_one
+from pipelines.zones import spans_zones, zone_request
+from toolkit.area.aoi import AOI, read_aoi
+from toolkit.area.zones import split_by_zone
+from toolkit.cluster import Connectable, connect_on_demand, is_elsewhere
+from toolkit.maps.plan import Plan, joined_plans
+
+PLAN_FILE = "plan.json"
+
+
+def run(config: PlanRequest, client: Connectable = None, *, progress: bool | Progress = True) -> Plan:
+    """Reckon what a map will take, and write it as ``plan.json``.
+
+    Unless told otherwise one tile of the map is made, in each UTM zone; it is kept, with the scenes found, in
+    the output folder, from which :func:`pipelines.crop_map.run` goes on.
+
+    Args:
+        config: the request: that of the map.
+        client: Dask client, cluster or scheduler address; None for local processes.
+        progress: whether to tell how far the run is.
+
+    Raises:
+        MemoryBudgetError: tiles do not fit into memory; tells what would.
+        StorageError: the map does not fit on the disk; tells the bytes needed.
+        CropglobeError: see :mod:`toolkit.errors`.
+    """
+    tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
+    aoi = read_aoi(config.aoi)
+    prepare(config.out)
+    make = partial(rough_plan, tell=tell) if config.no_trial else partial(_tried, client=client, tell=tell)
+    plans = [make(part) for part in _parts(config, aoi)]
+    plan = joined_plans(plans)
+    write_json(plan.to_dict(), config.out / PLAN_FILE)
+    return plan
+
+
+def _parts(config: PlanRequest, aoi: AOI) -> list[MapSetup]:
+    """Return the maps that are made: one, or one for each UTM zone."""
+    if not spans_zones(config, aoi):
+        return [set_up(config, aoi)]
+    parts, _ = split_by_zone(aoi, resolution=config.pixel_size_m)
+    asked = [zone_request(config, part) for part in parts]
+    return [set_up(one, read_aoi(one.aoi)) for one in asked]
+
+
+def _tried(setup: MapSetup, *, client: Connectable, tell: Progress) -> Plan:
+    """Reckon from one tile."""
+    cluster = client or setup.config.scheduler
+    with map_job(setup, tell, elsewhere=is_elsewhere(cluster)) as job:
+        with connect_on_demand(cluster, workers=job.workers) as connected:
+            ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
+            work = with_engines(job.work, job.order, setup.config, job.folder, client=ready, tell=tell)
+            tell.stage("making one tile")
+            report = make_one(
+                job.order,
+                work,
+                job.keys(work),
+                job.folder,
+                client=ready,
+                tell=tell,
+                interruption=job.interruption,
+            )
+        if report is None:
+            tell.stage("all tiles are made already")
+            return replace(job.planning.plan(), seconds=0.0, bytes_to_read=0)
+        plan = job.planning.plan(job.planning.tried(report, job.folder))
+        job.planning.check(job.folder, plan)
+        return plan
