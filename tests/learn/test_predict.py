@@ -12,12 +12,20 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 
 from toolkit.errors import InputError, ModelError, RecipeMismatchError
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.torch_engine import fold_batch_norm, torch_classifier
-from toolkit.learn.predict import class_probabilities, distinct_rows, label, make_predictor, predict
+from toolkit.learn.predict import (
+    Predictor,
+    class_probabilities,
+    distinct_rows,
+    label,
+    make_predictor,
+    predict,
+)
 from toolkit.legend import Status
 
 MakeFeatures = Callable[..., xr.DataArray]
@@ -207,3 +215,59 @@ def test_equal_series_are_found_once_and_given_back_to_every_pixel(seed, kinds):
     distinct, places = distinct_rows(rows)
     np.testing.assert_array_equal(distinct[places], rows)
     assert len(distinct) == len({row.tobytes() for row in rows})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "margin", "compared", "in_float32"),
+    [
+        (range(0), 0.05, [64], False),
+        (range(1), 0.05, [64, 256], False),  # one of 64 is too many, one of 256 is not
+        (range(10), 0.05, [64, 256, 600], True),  # ten of all 600 are, too
+        (range(1), 0.5, [64], True),  # float32 is sure of it: no more need be compared
+    ],
+)
+def test_a_doubt_is_settled_by_more_pixels(
+    wrong: range,
+    margin: float,
+    compared: list[int],
+    *,
+    in_float32: bool,
+    checkpoint: Checkpoint,
+    geobox: GeoBox,
+) -> None:
+    """An engine takes the second class for the first at some pixels; the first value is a pixel's number."""
+    n_classes = len(checkpoint.legend.names)
+    counting = replace(checkpoint, mean=(0.0,) * 4, std=(1.0,) * 4)
+    asked: list[int] = []
+
+    def classes(rows: np.ndarray, turned: np.ndarray) -> np.ndarray:
+        logits = np.full((len(rows), n_classes), -50, np.float32)
+        gap = np.float32(np.log((1 + margin) / (1 - margin)))
+        logits[:, 0], logits[:, 1] = np.where(turned, 0, gap), np.where(turned, gap, 0)
+        return logits
+
+    def exact(rows: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return classes(rows, np.zeros(len(rows), bool))
+
+    numbers = np.zeros((4, 8, 20, 30), np.float32)
+    numbers[0, 0] = np.arange(600).reshape(20, 30)
+    features = xr.DataArray(
+        numbers,
+        dims=("band", "step", "y", "x"),
+        coords={"band": list(counting.recipe.bands), **xr_coords(geobox, dims=("y", "x"))},
+    )
+    told = class_probabilities(
+        features,
+        Predictor(
+            checkpoint=counting,
+            setting=EngineSetting(engine="openvino", batch_size=1),
+            logits_of=lambda rows: classes(rows, np.isin(rows[:, 0, 0], wrong)),
+            exact=exact,
+        ),
+    )
+    assert told.attrs["agreement"].pixels == compared[-1]
+    assert told.attrs["agreement"].close != in_float32
+    assert sum(asked) == sum(compared) + 600 * in_float32
+    second = label(told)["crop"].to_numpy().ravel() == 2
+    np.testing.assert_array_equal(np.flatnonzero(second), [] if in_float32 else list(wrong))

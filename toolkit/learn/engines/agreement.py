@@ -35,7 +35,7 @@ class Agreement:
 
     @property
     def close(self) -> bool:
-        """Whether the engine may be used: of the pixels compared themselves, nothing is put down to chance."""
+        """Whether the engine may be used; no allowance is made for chance in few pixels."""
         few = self.pixels == 0 or self.different / self.pixels <= MOST_DIFFERENT
         return few and not self.wide
 
