@@ -68,7 +68,7 @@ def openvino_lacks(network: str, setting: EngineSetting) -> str:
 
 
 def calibrate(checkpoint: Checkpoint, series: Series, batch_size: int) -> tuple[tuple[float, float], ...]:
-    """Return the least and greatest input of each convolution, for int8.
+    """Return the least and greatest input of each convolution but the first, for int8.
 
     Post-training quantisation as in Jacob et al. 2018 (doi:10.1109/CVPR.2018.00286): activations per layer,
     weights per output channel.
@@ -107,18 +107,24 @@ def _core() -> Any:
 
 
 def _convolutions(model: Any) -> list[Any]:
-    return [node for node in model.get_ordered_ops() if node.get_type_name() == CONVOLUTION]
+    """Return the convolutions that are computed in eight-bit integers: all but the first.
+
+    The first has 0.1 % of CropNet's products, and its input has outliers. With it in float32 the mean error
+    of the logits fell to a quarter on 825 series of Flanders (two got another class, not six), to two thirds
+    on 531 of Mato Grosso (none, not six) and to a fifth on 1,024 simulated ones; the speed fell by 1 to 5 %.
+    """
+    return [node for node in model.get_ordered_ops() if node.get_type_name() == CONVOLUTION][1:]
 
 
 def _quantise(model: Any, ranges: Sequence[tuple[float, float]]) -> None:
-    """Put steps of eight bits before each convolution; OpenVINO then computes it in integers."""
+    """Put steps of eight bits before each convolution but the first; OpenVINO computes it in integers."""
     from openvino import opset13 as operators
 
     convolutions = _convolutions(model)
     if len(ranges) != len(convolutions):
         msg = (
-            f"Ranges of {len(ranges)} convolutions are given, the network has {len(convolutions)}. "
-            "Choose the engine anew."
+            f"Ranges of {len(ranges)} convolutions are given, the network has {len(convolutions)} after the "
+            "first. Choose the engine anew."
         )
         raise ModelError(msg)
     for node, (least, greatest) in zip(convolutions, ranges, strict=True):

@@ -32,7 +32,7 @@ class EngineSetting:
     device: str = "cpu"
     """``cpu``, ``cuda`` or ``cuda:N``."""
     ranges: tuple[tuple[float, float], ...] = ()
-    """With int8: least and greatest input of each convolution, seen on series of the area."""
+    """With int8: least and greatest input of each convolution but the first, seen on series of the area."""
     packages: tuple[tuple[str, str], ...] = ()
     """Packages beside PyTorch that compute it, with their versions; another version may round differently."""
 
