@@ -1,8 +1,8 @@
 """Engines beside plain PyTorch in float32, in one process: ``python -m tests.benchmarks.prediction``.
 
-Writes ``PREDICTION.md``; needs the scenes of the sample area (``make demo`` makes them). Processors
-without matrix units are stood in for by holding oneDNN to older instructions, in a process of its own;
-ONNX Runtime has kernels of its own and does not heed that.
+Writes ``PREDICTION.md``; ``--rounds 1 --out FILE`` tries it in a few minutes. Processors without matrix units
+are stood in for by holding oneDNN to older instructions, PyTorch's too, in a process of its own; ONNX Runtime
+has kernels of its own and does not heed that.
 """
 
 from __future__ import annotations
@@ -12,210 +12,222 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
 
-from pipelines.config import MapRequest
-from pipelines.map_inputs import collect
-from pipelines.map_setup import set_up
-from pipelines.progress import Progress
-from pipelines.tile_features import features_of_tile, freeze
 from tests.benchmarks.machine import surroundings, watch_the_processor
-from tests.benchmarks.mato_grosso import DATA, read_mato_grosso
+from tests.benchmarks.prediction_series import SAMPLE, Series, real_places, simulated_series
 from tests.benchmarks.results import table
 from tests.benchmarks.timing import time_in_turns
-from toolkit.area.aoi import read_aoi
-from toolkit.area.grid import Tile
-from toolkit.learn.checkpoint import Checkpoint, normalise, read_checkpoint, write_checkpoint
+from toolkit.learn.checkpoint import Checkpoint, normalise, read_checkpoint
 from toolkit.learn.engines.agreement import compare
+from toolkit.learn.engines.batch import fitting_batch
 from toolkit.learn.engines.openvino_engine import calibrate
-from toolkit.learn.engines.setting import EngineSetting
-from toolkit.learn.engines.table import CANDIDATES, ENGINES, prepare
-from toolkit.learn.engines.trial import choose_engine, name_of
-from toolkit.learn.pixels import check_features, observed, take_pixels
-from toolkit.learn.train import TrainConfig, train_classifier
+from toolkit.learn.engines.race import SLOW, TooSlowError, logits_unless_slow
+from toolkit.learn.engines.setting import Classifier, EngineSetting
+from toolkit.learn.engines.table import CANDIDATES, ENGINES, engine_packages, name_of, prepare
+from toolkit.learn.engines.trial import choose_engine
 from toolkit.storage import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = Path(__file__).with_name("PREDICTION.md")
-BATCH = 256
-ROUNDS = 5
-CAPPED = 256
-"""Series compared where the processor is held to older instructions."""
-CAPS = {
+PLAIN, PLAIN_BATCH = "plain PyTorch", 256
+TURN = 256
+"""Series that each computes in a turn."""
+ROUNDS = 15
+JUDGED = 2048
+"""Most series for agreement, half of them to calibrate; a quarter with caps and with two threads."""
+CAPS: Mapping[str, Mapping[str, str]] = {
     "as it is": {},
-    "held to AVX-512 VNNI": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
-    "held to AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    "AVX-512 without VNNI": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512"},
+    "AVX2 with VNNI": {"ONEDNN_MAX_CPU_ISA": "AVX2_VNNI", "ATEN_CPU_CAPABILITY": "avx2"},
+    "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
 }
+"""Newest instructions of PyTorch and OpenVINO -> environment that holds them to these."""
+Told = dict[str, Any]
 
 
-def simulated_series(folder: Path) -> np.ndarray:
-    """1,024 series from the middle of the sample area, float32 ``(n, band, step)``, reflectance."""
-    sample = ROOT / "sample_aoi"
-    asked = {"aoi": "scenes/aoi.geojson", "catalog": "scenes/catalog.json", "model": "model"}
-    paths = {key: str(sample / name) for key, name in asked.items()}
-    request = MapRequest.make({**paths, "year": 2023, "radiometry": "trust", "out": folder})
-    setup = set_up(request, read_aoi(request.aoi))
-    (found,) = collect(
-        request, setup.models, setup.geobox, setup.aoi, folder=folder, tell=Progress(quiet=True)
-    )
-    recipe = found.checkpoint.recipe
-    items = freeze(found.found.path, found.found.items, request)
-    rows, columns = (slice(size // 2 - 20, size // 2 + 20) for size in setup.geobox.shape.yx)
-    tile = Tile(0, 0, rows, columns, setup.geobox[rows, columns])
-    wanted = np.ones(tile.geobox.shape.yx, bool)
-    made = features_of_tile(tile, items, recipe, found.season, wanted=wanted)
-    values = np.asarray(check_features(made.features, recipe).data)
-    return take_pixels(values, np.flatnonzero(observed(values)))[:1024]
-
-
-def plain_eager(checkpoint: Checkpoint):
+def plain_eager(checkpoint: Checkpoint) -> Classifier:
     """The network as trained: nothing folded, channels first, float32."""
     network = checkpoint.build()
 
-    def logits_of(series):
+    def logits_of(series: Series) -> Series:
         with torch.inference_mode():
             return network(torch.from_numpy(series)).numpy()
 
     return logits_of
 
 
-def measure(model: Path, series_file: Path, threads: int) -> dict:
-    """Speed of all candidates in turns, and their agreement with float32 on all series."""
+def in_batches(classifier: Classifier, size: int, n: int = TURN) -> Callable[[Series], Series]:
+    """What computes so many series in batches of a size."""
+    return lambda series: np.concatenate([classifier(series[k : k + size]) for k in range(0, n, size)])
+
+
+def measure(model: Path, series_file: Path, threads: int, rounds: int) -> Told:
+    """Agreement with float32 on the second half of the series, then speed in turns, if there are rounds."""
     torch.set_num_threads(threads)
-    checkpoint = read_checkpoint(model)
-    raw = np.load(series_file)
-    most = CAPPED if "ONEDNN_MAX_CPU_ISA" in os.environ else len(raw)  # bfloat16 by software: 20 a second
-    n = min(len(raw), most) // BATCH * BATCH
-    series = normalise(raw[:n], checkpoint.mean, checkpoint.std)
-    calls, agreements = {"plain PyTorch": plain_eager(checkpoint)}, {}
-    exact = _whole(calls["plain PyTorch"], series)
+    checkpoint, raw = read_checkpoint(model), np.load(series_file)
+    if threads > 1 or "ONEDNN_MAX_CPU_ISA" in os.environ:
+        raw = raw[:: -(-4 * len(raw) // JUDGED)]
+    series = normalise(raw, checkpoint.mean, checkpoint.std)
+    plain, size = plain_eager(checkpoint), fitting_batch(checkpoint, torch.device("cpu"))
+    calibration, judged = (whole(half, PLAIN_BATCH) for half in np.array_split(series, 2))
+    n = len(series) - len(series) // 2
+    exact, seconds = logits_unless_slow(plain, judged, PLAIN_BATCH)
+    slow = SLOW * seconds * size / PLAIN_BATCH
+    calls = {PLAIN: in_batches(plain, PLAIN_BATCH)}
+    told: Told = {"agreements": {}, "slow": {}, "failed": {}, "ratios": {}, "pixels": n}
     for name, precision in CANDIDATES:
-        setting = EngineSetting(engine=name, precision=precision, batch_size=BATCH)
-        if ENGINES[name].lacks(checkpoint, setting):
+        setting = EngineSetting(engine=name, precision=precision, batch_size=size)
+        if ENGINES[name].lacks(checkpoint.network, setting):
             continue
-        if precision == "int8":
-            ranges = calibrate(checkpoint, series[: 2 * BATCH], BATCH)
-            setting = EngineSetting(engine=name, precision=precision, batch_size=BATCH, ranges=ranges)
         try:
-            calls[name_of(setting)] = prepare(checkpoint, setting)
-        except RuntimeError:  # OpenVINO in bfloat16, where oneDNN may not use the units for it
-            continue
-        agreements[name_of(setting)] = compare(_whole(calls[name_of(setting)], series), exact).to_dict()
-    batch = series[:BATCH]
-    times = time_in_turns({name: lambda c=call: c(batch) for name, call in calls.items()}, ROUNDS)
-    seconds = {name: float(np.median(one)) for name, one in times.items()}
-    ratios = {
-        name: float(np.median(np.array(times["plain PyTorch"]) / np.array(one)))
-        for name, one in times.items()
-    }
-    chosen = choose_engine(checkpoint, raw[:BATCH], device="cpu").to_dict()
+            if precision == "int8":
+                setting = replace(setting, ranges=calibrate(checkpoint, calibration, size))
+            classifier = prepare(checkpoint, setting)
+            logits, _ = logits_unless_slow(classifier, judged, size, slow=slow)
+        except TooSlowError as error:
+            told["slow"][name_of(setting)] = seconds / PLAIN_BATCH / (error.seconds / size)
+        except RuntimeError as error:  # bfloat16, where oneDNN may not use the units for it
+            told["failed"][name_of(setting)] = type(error).__name__
+        else:
+            told["agreements"][name_of(setting)] = compare(logits[:n], exact[:n]).to_dict()
+            calls[name_of(setting)] = in_batches(classifier, size)
+    if rounds:
+        told |= race(calls, judged[:TURN], rounds)
+        started = time.perf_counter()
+        chosen = choose_engine(checkpoint, raw[:1024], device="cpu").setting
+        told["trial"] = f"{name_of(chosen)}, {time.perf_counter() - started:.0f} s"
+    return told
+
+
+def race(calls: Mapping[str, Callable[[Series], Series]], batch: Series, rounds: int) -> Told:
+    """Times plain PyTorch, round by round, and its own pixels a second."""
+    times = time_in_turns({name: lambda c=call: c(batch) for name, call in calls.items()}, rounds)
+    plain = np.array(times[PLAIN])
+    quarters = {name: np.quantile(plain / np.array(one), [0.25, 0.5, 0.75]) for name, one in times.items()}
     return {
-        "pixels_per_second": {name: BATCH / one for name, one in seconds.items()},
-        "ratios": ratios,
-        "agreements": agreements,
-        "chosen": "{engine} {precision}".format(**chosen["setting"]),
+        "ratios": {name: list(three) for name, three in quarters.items() if name != PLAIN},
+        "plain": len(batch) / float(np.median(plain)),
     }
 
 
-def _whole(call, series):
-    return np.concatenate([call(series[k : k + BATCH]) for k in range(0, len(series), BATCH)])
+def whole(series: Series, size: int) -> Series:
+    """Series repeated up to whole batches."""
+    return np.resize(series, (-(-len(series) // size) * size, *series.shape[1:]))
 
 
-def in_a_process(model: Path, series: Path, threads: int, cap: dict[str, str]) -> dict:
+def in_a_process(model: Path, series: Path, threads: int, rounds: int, cap: Mapping[str, str]) -> Told:
     """Measure in a process of its own, whose instructions may be capped."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.prediction", "--one"]
-    command += [str(model), str(series), str(threads)]
-    told = subprocess.run(
-        command, env={**os.environ, **cap}, cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return json.loads(told.stdout.splitlines()[-1])
+    command += [str(model), str(series), str(threads), "--rounds", str(rounds)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **cap}
+    done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    click.echo(f"measured: {series.stem}, {threads} threads, {dict(cap)}", err=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def speed_table(found: dict[str, dict]) -> str:
+def speed_table(found: Mapping[str, Told]) -> str:
     """Times plain PyTorch, one row for each candidate."""
-    names = list(dict.fromkeys(name for one in found.values() for name in one["ratios"]))
-    rows = [
-        [name, *(f"{one['ratios'][name]:.2f}" if name in one["ratios"] else "" for one in found.values())]
-        for name in names
-    ]
-    rows.append(
-        ["pixels a second of plain PyTorch"]
-        + [f"{one['pixels_per_second']['plain PyTorch']:.0f}" for one in found.values()]
-    )
-    rows.append(["chosen by the trial", *(one["chosen"] for one in found.values())])
+    names = [f"{name} {kind}" for name, kind in CANDIDATES if name != "compiled"]
+    rows = [[name, *(speed_of(name, one) for one in found.values())] for name in names]
+    rows.append([f"{PLAIN}, pixels a second", *(f"{one['plain']:.0f}" for one in found.values())])
+    rows.append(["chosen by the trial, and its time", *(one["trial"] for one in found.values())])
     return table(["", *found], rows)
 
 
-def agreement_table(found: dict[str, dict]) -> str:
+def speed_of(name: str, told: Told) -> str:
+    """Median of the ratios with its middle half, or what else was seen."""
+    if name in told["ratios"]:
+        low, middle, high = told["ratios"][name]
+        return f"**{middle:.2f}** ({low:.2f} to {high:.2f})"
+    if name in told["slow"]:
+        return f"{told['slow'][name]:.2f}, too slow to go on"
+    return "fails" if name in told["failed"] else ""
+
+
+def agreement_table(found: Mapping[str, Told]) -> str:
     """Pixels of another class than in float32, and the widest margin among them."""
     names = list(dict.fromkeys(name for one in found.values() for name in one["agreements"]))
     rows = []
     for name in names:
-        cells = []
-        for one in found.values():
-            told = one["agreements"][name]
-            share = told["different"] / told["pixels"]
-            cells.append(f"{share:.2%} of {told['pixels']}, margin {told['widest_margin']:.3f}")
-        rows.append([name, *cells])
-    return table(["", *found], rows)
+        told = [one["agreements"].get(name) for one in found.values()]
+        rows.append(
+            [name] + ["" if a is None else f"{a['different']}, margin {a['widest_margin']:.3f}" for a in told]
+        )
+    return table(["", *(f"{name}, {one['pixels']:,} series" for name, one in found.items())], rows)
+
+
+def report(speeds: Mapping[str, Told], agreements: Mapping[str, Told], rounds: int, idle: str) -> str:
+    """Put all into words and tables."""
+    facts = [f"- {name}: {value}" for name, value in surroundings().items()]
+    packages = {name: version for engine in ENGINES for name, version in engine_packages(engine)}
+    facts.append(f"- engines: torch {torch.__version__}" + "".join(f", {k} {v}" for k, v in packages.items()))
+    return "\n".join(
+        [
+            "# Engines beside plain PyTorch",
+            "",
+            "Written by `python -m tests.benchmarks.prediction`: CropNet 2D of the sample area on simulated",
+            "series, 10 bands x 43 steps, 0.2273 GFLOP a pixel. Times plain PyTorch (float32, nothing",
+            f"folded, channels first, batches of {PLAIN_BATCH}) in the same process under the same cap:",
+            f"median of the ratios of {rounds} rounds in turn, {TURN} series each, and their middle half.",
+            idle,
+            "",
+            *facts,
+            "",
+            "## Speed, times plain PyTorch",
+            "",
+            speed_table(speeds),
+            "",
+            "Caps hold PyTorch and OpenVINO to instructions of older processors; ONNX Runtime has kernels of",
+            "its own and does not heed them, so its figures under a cap are those of this processor.",
+            "",
+            "## Classes other than in float32",
+            "",
+            "Series with another class, and the widest margin (difference of the two best probabilities in",
+            "float32) among them; allowed are 0.5 % and 0.1. int8 is calibrated on as many other series.",
+            "Models of Flanders and Mato Grosso were trained on other fields of the same place.",
+            "",
+            agreement_table(agreements),
+            "",
+        ]
+    )
 
 
 @click.command()
 @click.option("--one", nargs=3, type=str, default=None, help="Model, series, threads: measure here.")
-def main(one: tuple[str, str, str] | None) -> None:
+@click.option("--rounds", type=int, default=ROUNDS, show_default=True, help="Rounds; few are for trials.")
+@click.option("--out", type=click.Path(path_type=Path), default=REPORT, help="File of the report.")
+def main(one: tuple[str, str, str] | None, rounds: int, out: Path) -> None:
     """Measure all, and write the report."""
     if one is not None:
-        click.echo(json.dumps(measure(Path(one[0]), Path(one[1]), int(one[2]))))
+        click.echo(json.dumps(measure(Path(one[0]), Path(one[1]), int(one[2]), rounds)))
         return
-    idle = watch_the_processor()
-    with tempfile.TemporaryDirectory() as folder:
-        simulated, real = Path(folder) / "simulated.npy", Path(folder) / "real.npy"
-        np.save(simulated, simulated_series(Path(folder)))
-        samples = read_mato_grosso(DATA)
-        np.save(real, samples.series)
-        trained = train_classifier(
-            samples, samples.recipe, TrainConfig(epochs=15, augmentation=None, device="cpu")
-        )
-        model = write_checkpoint(trained, Path(folder) / "model")
-        sample = ROOT / "sample_aoi" / "model"
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        series = folder / "simulated.npy"
+        np.save(series, simulated_series(folder))
+        places = real_places(folder)
+        idle = watch_the_processor()
         speeds = {
-            f"{label}, {threads} thread{'s' if threads > 1 else ''}": in_a_process(
-                sample, simulated, threads, cap
+            f"{label}, {threads} thread{'s' * (threads > 1)}": in_a_process(
+                SAMPLE / "model", series, threads, rounds, cap
             )
             for label, cap in CAPS.items()
-            for threads in (1, 2)
+            for threads in ((1, 2) if label != "AVX2 with VNNI" else (1,))
         }
-        agreements = {
-            "simulated series": speeds["as it is, 1 thread"],
-            "Mato Grosso, real series": in_a_process(model, real, 1, {}),
-        }
-    lines = [
-        "# Engines beside plain PyTorch",
-        "",
-        "Written by `python -m tests.benchmarks.prediction`: CropNet 2D of the sample",
-        "area on simulated series, 10 bands x 43 steps, 0.2273 GFLOP a pixel. Times plain PyTorch (float32,",
-        "nothing folded, channels first, batches of 256) in the same process, medians of the ratios of",
-        f"{ROUNDS} rounds in turn. {idle()}",
-        "",
-        *(f"- {name}: {value}" for name, value in surroundings().items()),
-        f"- torch: {torch.__version__}",
-        "",
-        "## Speed, times plain PyTorch",
-        "",
-        speed_table(speeds),
-        "",
-        "## Classes other than in float32",
-        "",
-        "Share of the series with another class, and the widest margin (difference of the two best",
-        "probabilities in float32) among these. The model for Mato Grosso was trained on the same series.",
-        "",
-        agreement_table(agreements),
-    ]
-    write_text("\n".join(lines) + "\n", REPORT)
+        agreements = {f"simulated, {label}": speeds[f"{label}, 1 thread"] for label in CAPS}
+        for name, (model, values) in places.items():
+            np.save(folder / f"{name}.npy", values)
+            agreements[name] = in_a_process(model, folder / f"{name}.npy", 1, 0, {})
+    write_text(report(speeds, agreements, rounds, idle()), out)
 
 
 if __name__ == "__main__":

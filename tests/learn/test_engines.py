@@ -82,7 +82,7 @@ def test_each_engine_gives_the_classes_of_double_precision(
         np.testing.assert_allclose(logits, exact, atol=2e-4, rtol=1e-4)
     agreement = compare(logits, exact.astype(np.float32))
     assert agreement.widest_margin <= 0.1
-    assert agreement.different <= (8 if precision == "int8" else 2)
+    assert agreement.different <= (4 if precision == "int8" else 2)
     again = classifier(np.ascontiguousarray(rows[64:128][::-1]))
     assert again[::-1].tobytes() == logits[64:128].tobytes()  # whatever the place in the batch
 
@@ -118,9 +118,7 @@ def test_an_engine_of_another_version_than_was_chosen_is_refused(model: Checkpoi
     setting = EngineSetting(engine="onnx", packages=(("onnx", "1.0"), ("onnxruntime", "1.0")))
     if reason := ENGINES["onnx"].lacks(model.network, setting):
         pytest.skip(f"onnx cannot be tested here: {reason}")
-    with pytest.raises(
-        ModelError, match=r"chosen with onnx 1.0, onnxruntime 1.0, here is onnx \d.*Install the"
-    ):
+    with pytest.raises(ModelError, match=r"with onnx 1.0, onnxruntime 1.0, here is onnx \d.*Install"):
         prepare(model, setting)
     prepare(model, replace(setting, packages=engine_packages("onnx")))
 
@@ -129,7 +127,9 @@ def test_ranges_of_another_network_are_refused(model: Checkpoint) -> None:
     setting = EngineSetting(engine="openvino", precision="int8", ranges=((0.0, 1.0),))
     if reason := ENGINES["openvino"].lacks(model.network, setting):
         pytest.skip(f"openvino cannot be tested here: {reason}")
-    with pytest.raises(ModelError, match="Ranges of 1 convolutions are given, the network has 8"):
+    with pytest.raises(
+        ModelError, match="Ranges of 1 convolutions are given, the network has 8"
+    ):
         prepare(model, setting)
 
 

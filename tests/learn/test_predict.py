@@ -12,6 +12,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 
 from toolkit.errors import InputError, ModelError, RecipeMismatchError
 from toolkit.learn.checkpoint import Checkpoint, normalise
@@ -216,56 +217,57 @@ def test_equal_series_are_found_once_and_given_back_to_every_pixel(seed, kinds):
     assert len(distinct) == len({row.tobytes() for row in rows})
 
 
-NUMBERED = 8192
-"""Pixels of which each has its number as every feature."""
+@pytest.mark.parametrize(
+    ("wrong", "margin", "compared", "in_float32"),
+    [
+        (range(0), 0.05, [64], False),
+        (range(1), 0.05, [64, 256], False),  # one of 64 is too many, one of 256 is not
+        (range(10), 0.05, [64, 256, 600], True),  # ten of all 600 are, too
+        (range(1), 0.5, [64], True),  # float32 is sure of it: no more need be compared
+    ],
+)
+def test_a_doubt_is_settled_by_more_pixels(
+    wrong: range,
+    margin: float,
+    compared: list[int],
+    *,
+    in_float32: bool,
+    checkpoint: Checkpoint,
+    geobox: GeoBox,
+) -> None:
+    """An engine takes the second class for the first at some pixels; the first value is a pixel's number."""
+    n_classes = len(checkpoint.legend.names)
+    counting = replace(checkpoint, mean=(0.0,) * 4, std=(1.0,) * 4)
+    asked: list[int] = []
 
-
-def numbered(checkpoint: Checkpoint) -> tuple[Checkpoint, xr.DataArray]:
-    """Return a model that normalises nothing, and features that are the pixels' numbers."""
-    bands, steps = checkpoint.recipe.shape
-    plain = replace(checkpoint, mean=(0.0,) * bands, std=(1.0,) * bands)
-    values = np.broadcast_to(np.arange(NUMBERED, dtype=np.float32), (bands, steps, NUMBERED))
-    features = xr.DataArray(
-        values.reshape(bands, steps, 64, NUMBERED // 64),
-        dims=("band", "step", "y", "x"),
-        coords={"band": list(checkpoint.recipe.bands)},
-    )
-    return plain, features
-
-
-def doubtful(checkpoint: Checkpoint, every: int, margin: float) -> Predictor:
-    """An engine that takes the second of the classes at every so manieth pixel; float32 never does."""
-    gap = np.log((1 + margin) / (1 - margin))
-    others = [-50.0] * (len(checkpoint.legend.names) - 2)
-
-    def logits_of(rows: np.ndarray, every: int = every) -> np.ndarray:
-        turned = rows[:, 0, 0] % every == 0
-        logits = np.tile(np.array([gap, 0, *others], np.float32), (len(rows), 1))
-        logits[turned, :2] = 0, gap
+    def classes(rows: np.ndarray, turned: np.ndarray) -> np.ndarray:
+        logits = np.full((len(rows), n_classes), -50, np.float32)
+        gap = np.float32(np.log((1 + margin) / (1 - margin)))
+        logits[:, 0], logits[:, 1] = np.where(turned, 0, gap), np.where(turned, gap, 0)
         return logits
 
     def exact(rows: np.ndarray) -> np.ndarray:
-        return logits_of(rows + 1, 2 * NUMBERED)
+        asked.append(len(rows))
+        return classes(rows, np.zeros(len(rows), bool))
 
-    setting = EngineSetting(batch_size=64)
-    return Predictor(checkpoint=checkpoint, setting=setting, logits_of=logits_of, exact=exact)
-
-
-@pytest.mark.parametrize(
-    ("every", "margin", "compared", "different"),
-    [
-        (NUMBERED, 0.05, 256, 1),  # one of 64, but one of 256, too
-        (NUMBERED, 0.5, 64, 1),  # float32 is sure: no more are needed
-        (3, 0.05, 4096, 1365),  # a third is wrong
-    ],
-)
-def test_a_doubt_raised_by_few_pixels_is_settled_by_more(
-    every: int, margin: float, compared: int, different: int, checkpoint: Checkpoint
-) -> None:
-    plain, features = numbered(checkpoint)
-    told = class_probabilities(features, doubtful(plain, every, margin))
-    agreement = told.attrs["agreement"]
-    assert agreement.pixels == compared
-    assert agreement.different == pytest.approx(different, rel=0.05)
-    crops = label(told)["crop"].to_numpy()
-    assert np.sum(crops == 2) == (1 if agreement.close else 0)  # else all are computed in float32
+    numbers = np.zeros((4, 8, 20, 30), np.float32)
+    numbers[0, 0] = np.arange(600).reshape(20, 30)
+    features = xr.DataArray(
+        numbers,
+        dims=("band", "step", "y", "x"),
+        coords={"band": list(counting.recipe.bands), **xr_coords(geobox, dims=("y", "x"))},
+    )
+    told = class_probabilities(
+        features,
+        Predictor(
+            checkpoint=counting,
+            setting=EngineSetting(engine="openvino", batch_size=1),
+            logits_of=lambda rows: classes(rows, np.isin(rows[:, 0, 0], wrong)),
+            exact=exact,
+        ),
+    )
+    assert told.attrs["agreement"].pixels == compared[-1]
+    assert told.attrs["agreement"].close != in_float32
+    assert sum(asked) == sum(compared) + 600 * in_float32
+    second = label(told)["crop"].to_numpy().ravel() == 2
+    np.testing.assert_array_equal(np.flatnonzero(second), [] if in_float32 else list(wrong))

@@ -1,4 +1,4 @@
-"""The trial: the slow and the inexact are left out, the clearly fastest is chosen."""
+"""The trial: what is slow or inexact is left out, what is clearly fastest is chosen."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def series(model: Checkpoint) -> Series:
 
 
 def in_the_table(monkeypatch: pytest.MonkeyPatch, stand_in: Callable[..., Classifier]) -> None:
-    """Put another engine, which computes in float32, beside PyTorch; others cannot serve."""
-    engines = {name: replace(one, lacks=lambda *_: "not in this test") for name, one in ENGINES.items()}
-    engines |= {"torch": ENGINES["torch"], "onnx": Engine(("fp32",), stand_in, lambda *_: "")}
-    monkeypatch.setattr(table, "ENGINES", engines)
+    """Put another engine, which computes in float32, beside PyTorch, and no others."""
+    others = {name: replace(engine, lacks=lambda *_: "not here") for name, engine in ENGINES.items()}
+    onnx = Engine(("fp32",), stand_in, lambda *_: "")
+    monkeypatch.setattr(table, "ENGINES", {**others, "torch": ENGINES["torch"], "onnx": onnx})
 
 
 def hurried(factor: float, change: Callable[[Series], Series]) -> Callable[..., Classifier]:
@@ -91,7 +91,7 @@ def test_a_trial_names_all_candidates_and_takes_the_clearly_fastest(
 
 def test_a_precision_that_is_slow_here_is_not_chosen(tmp_path: Path, series: Series) -> None:
     """oneDNN held to AVX-512, where bfloat16 is emulated, several times slower: only the trial can see it."""
-    np.save(tmp_path / "series.npy", series[:128])
+    np.save(tmp_path / "series.npy", series)
     program = (
         "import sys, json, numpy as np, torch\n"
         "torch.set_num_threads(1)\n"
@@ -111,9 +111,8 @@ def test_a_precision_that_is_slow_here_is_not_chosen(tmp_path: Path, series: Ser
     )
     choice = json.loads(told.stdout.splitlines()[-1])
     assert choice["setting"]["precision"] == "fp32"
-    reason = choice["left_out"].get("torch bf16", "")
-    speeds = choice["pixels_per_second"]
-    assert reason or speeds["torch bf16"] < speeds["torch fp32"]
+    reason = choice["left_out"]["torch bf16"]
+    assert "times as long" in reason or "no units" in reason or "fails here" in reason
 
 
 def test_another_engine_must_agree_in_float32_too(

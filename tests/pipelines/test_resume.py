@@ -35,6 +35,7 @@ from toolkit.errors import (
 )
 from toolkit.learn.checkpoint import Checkpoint, write_checkpoint
 from toolkit.learn.networks import build_network
+from toolkit.learn.predict import COMPARED
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.lock import locked
 
@@ -201,9 +202,26 @@ def test_the_record_tells_the_engine_and_its_agreement(place, tmp_path, client):
     crop_map.run(request(place, tmp_path / "out", **options), client, progress=False)
     told = json.loads((tmp_path / "out" / "run.json").read_text())["engines"]
     assert told["tried"][0]["setting"]["engine"] == "onnx"
-    assert told["agreement"]["pixels"] == 9 * 16  # the least of each tile
+    assert told["agreement"]["pixels"] == 9 * COMPARED[0]  # the least of each tile
     assert (told["agreement"]["different"], told["agreement"]["tiles_made_in_fp32_instead"]) == (0, 0)
     assert files_of(tmp_path / "out").keys() >= {"crop_map.tif"}
+
+
+def test_an_engine_that_was_chosen_with_another_version_is_chosen_anew(place, tmp_path, client):
+    out = tmp_path / "out"
+    asked = request(place, out, engine="onnx", precision="fp32")
+    crop_map.run(asked, client, progress=False)
+    path = out / ".cropglobe" / "engines.json"
+    now = json.loads(path.read_text())
+    then = json.loads(path.read_text())
+    then["chosen"][0]["setting"]["packages"]["onnxruntime"] = "1.0"
+    path.write_text(json.dumps(then))
+    crop_map.run(asked, client, progress=False)
+    assert json.loads(path.read_text()) == now
+    assert tiles_told(out)["kept"] == 9  # made with the version that is here
+    path.write_text(json.dumps({**now, "chosen": [{"setting": {"engine": "onnx"}}]}))  # of an older layout
+    crop_map.run(asked, client, progress=False)
+    assert json.loads(path.read_text()) == now
 
 
 def test_a_finished_map_repeated_reads_nothing(place, tmp_path, client):
