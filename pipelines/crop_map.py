@@ -15,7 +15,7 @@ from pipelines.map_job import MapJob, map_job
 from pipelines.map_setup import MapSetup, set_up
 from pipelines.progress import Progress
 from pipelines.result import CropMap
-from pipelines.tile_run import run_all_tiles
+from pipelines.tile_run import RunContext, run_all_tiles
 from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import read_aoi
 from toolkit.cluster import Connectable, connect_on_demand, is_elsewhere
@@ -63,11 +63,14 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
                 job.order,
                 work,
                 job.keys(work),
-                folder,
-                client=ready,
-                tell=tell,
-                interruption=job.interruption,
-                first=partial(_tell_plan, job, tell),
+                RunContext(
+                    folder=folder,
+                    client=ready,
+                    tell=tell,
+                    interruption=job.interruption,
+                    near=job.cut.block,
+                    first=partial(_tell_plan, job, tell),
+                ),
             )
         watch.lap("tiles")
         written = write_map(setup, inputs, cropland, tiles.made, work.layers, folder)

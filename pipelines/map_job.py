@@ -42,6 +42,8 @@ class MapJob:
     """What each sensor gave."""
     cropland: MapCropland
     """What tells cropland."""
+    cut: TileCut
+    """How the grid is cut."""
     order: tuple[Tile, ...]
     """Tiles to make."""
     workers: int
@@ -87,6 +89,7 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
             interruption=interruption,
             inputs=inputs,
             cropland=cropland,
+            cut=cut,
             order=order,
             workers=workers,
             planning=planning,

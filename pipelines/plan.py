@@ -12,7 +12,7 @@ from pipelines.map_job import map_job
 from pipelines.map_setup import MapSetup, set_up
 from pipelines.progress import Progress
 from pipelines.rough_plan import rough_plan
-from pipelines.tile_run import make_one
+from pipelines.tile_run import RunContext, make_one
 from pipelines.zones import spans_zones, zone_request
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.zones import split_by_zone
@@ -65,15 +65,8 @@ def _tried(setup: MapSetup, *, client: Connectable, tell: Progress) -> Plan:
             ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
             work = with_engines(job.work, job.order, setup.config, job.folder, client=ready, tell=tell)
             tell.stage("making one tile")
-            report = make_one(
-                job.order,
-                work,
-                job.keys(work),
-                job.folder,
-                client=ready,
-                tell=tell,
-                interruption=job.interruption,
-            )
+            context = RunContext(folder=job.folder, client=ready, tell=tell, interruption=job.interruption)
+            report = make_one(job.order, work, job.keys(work), context)
         if report is None:
             tell.stage("all tiles are made already")
             return replace(job.planning.plan(), seconds=0.0, bytes_to_read=0)

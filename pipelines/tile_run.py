@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -61,17 +61,34 @@ def joined_runs(runs: Sequence[TileRun]) -> TileRun:
     )
 
 
-def run_all_tiles(
-    order: Sequence[Tile],
-    job: TileJob,
-    keys: TileKeys,
-    folder: RunFolder,
-    *,
-    client: Callable[[], Client],
-    tell: Progress,
-    interruption: Interruption,
-    first: Callable[[TileReport], None],
-) -> TileRun:
+def _each_alone(tile: Tile) -> Hashable:
+    """Say that a tile shares blocks with no other."""
+    return tile.name
+
+
+def _ignore(report: TileReport) -> None:
+    """Do nothing with a report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """Where and with what tiles are made."""
+
+    folder: RunFolder
+    """Folder of the run."""
+    client: Callable[[], Client]
+    """Connects when it is called: a map that is done needs no cluster."""
+    tell: Progress
+    """Tells how far the run is."""
+    interruption: Interruption
+    """Keeps signals back while a tile is committed."""
+    near: Callable[[Tile], Hashable] = _each_alone
+    """Gives the same for tiles that share blocks of the files."""
+    first: Callable[[TileReport], None] = _ignore
+    """Is told of the first tile that is made, and may stop the run."""
+
+
+def run_all_tiles(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: RunContext) -> TileRun:
     """Make the tiles that are not done yet, and commit each as it comes.
 
     A tile is done when its bytes are on the disk under their final name and its row is in the ledger. Tiles
@@ -81,15 +98,12 @@ def run_all_tiles(
         order: tiles of the map.
         job: what workers need.
         keys: gives the content key of each tile.
-        folder: folder of the run.
-        client: connects when it is called: a map that is done needs no cluster.
-        tell: tells how far the run is.
-        interruption: keeps signals back while a tile is committed.
-        first: is told of the first tile that is made, and may stop the run.
+        context: where and with what.
 
     Raises:
         CropglobeError: see :mod:`toolkit.errors`; tiles that are done stay.
     """
+    folder = context.folder
     with open_ledger(folder.ledger) as ledger:
         tasks = [TileTask(tile, keys.key(tile)) for tile in order]
         kept = _kept(tasks, ledger, folder.tiles)
@@ -97,9 +111,7 @@ def run_all_tiles(
         todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].kept.failed]
         dangerous = ledger.quarantined()
         todo.sort(key=lambda task: task.tile.name in dangerous)  # last, when nothing else can be lost
-        made = _Made()
-        if todo:
-            made = _make(todo, job, ledger, folder, client(), tell, interruption, first)
+        made = _make(todo, job, ledger, context) if todo else _Made()
     reports = {**kept, **made.reports}
     if made.quarantined:
         msg = (
@@ -116,44 +128,28 @@ def run_all_tiles(
     )
 
 
-def make_one(
-    order: Sequence[Tile],
-    job: TileJob,
-    keys: TileKeys,
-    folder: RunFolder,
-    *,
-    client: Callable[[], Client],
-    tell: Progress,
-    interruption: Interruption,
-) -> TileReport | None:
+def make_one(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: RunContext) -> TileReport | None:
     """Make one tile of a map that is not done yet, from its middle, and commit it; None if all are done.
 
     Args:
         order: tiles of the map.
         job: what workers need.
         keys: gives the content key of each tile.
-        folder: folder of the run.
-        client: connects when it is called.
-        tell: tells how far the run is.
-        interruption: keeps signals back while a tile is committed.
+        context: where and with what.
 
     Raises:
         CropglobeError: see :mod:`toolkit.errors`.
     """
-    with open_ledger(folder.ledger) as ledger:
+    with open_ledger(context.folder.ledger) as ledger:
         tasks = [TileTask(tile, keys.key(tile)) for tile in order]
-        kept = _kept(tasks, ledger, folder.tiles)
+        kept = _kept(tasks, ledger, context.folder.tiles)
         todo = [task for task in tasks if task.tile.name not in kept]
         if not todo:
             return None
         near = todo[max(0, len(todo) // 2 - NEAR) : len(todo) // 2 + NEAR + 1]
         fullest = max(near, key=lambda task: int(inside(job.aoi, task.tile.geobox).sum()))
-        made = _make([fullest], job, ledger, folder, client(), tell, interruption)
+        made = _make([fullest], job, ledger, context)
     return made.reports.get(fullest.tile.name)
-
-
-def _ignore(report: TileReport) -> None:
-    """Do nothing with a report."""
 
 
 @dataclass(slots=True)
@@ -188,30 +184,26 @@ def _kept(tasks: Sequence[TileTask], ledger: Ledger, folder: Path) -> dict[str, 
     return kept
 
 
-def _make(  # tiles, job, ledger, folder, request, cluster, progress, signals: each its own thing
-    todo: Sequence[TileTask],
-    job: TileJob,
-    ledger: Ledger,
-    folder: RunFolder,
-    client: Client,
-    tell: Progress,
-    interruption: Interruption,
-    first: Callable[[TileReport], None] = _ignore,
-) -> _Made:
+def _make(todo: Sequence[TileTask], job: TileJob, ledger: Ledger, context: RunContext) -> _Made:
     made, keys = _Made(), {task.tile.name: task.content_key for task in todo}
     failures = Failures(
         sum(one.items.most_failed for one in job.sensors), sum(one.n_items for one in job.sensors)
     )
     start = time.perf_counter()
-    for report in run_tiles(todo, partial(make_tile, job=job), client=client, instead=_nothing):
+    work = partial(make_tile, job=job)
+
+    def block(task: TileTask) -> Hashable:
+        return context.near(task.tile)
+
+    for report in run_tiles(todo, work, client=context.client(), instead=_nothing, near=block):
         if report is None:
             continue
         failures.add(report.kept.failed)
-        with interruption.commit():
-            made.reports[report.name] = _commit(report, ledger, folder.tiles)
+        with context.interruption.commit():
+            made.reports[report.name] = _commit(report, ledger, context.folder.tiles)
         if len(made.reports) == 1:
-            first(report)
-        tell.count("tiles", len(made.reports), len(todo), since=start)
+            context.first(report)
+        context.tell.count("tiles", len(made.reports), len(todo), since=start)
     made.quarantined = [name for name in keys if name not in made.reports]
     for name in made.quarantined:
         ledger.quarantine(name, keys[name])

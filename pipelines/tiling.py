@@ -32,8 +32,16 @@ class TileCut:
     """Blocks of the files, at whose edges tiles are cut."""
 
     def tiles(self, geobox: GeoBox) -> Iterator[Tile]:
-        """Yield the tiles of a grid."""
-        return tiles(geobox, size=self.size, lattice=self.lattice)
+        """Yield the tiles of a grid, those of one block after another."""
+        cut = tiles(geobox, size=self.size, lattice=self.lattice)
+        return iter(sorted(cut, key=self.block)) if self.lattice else cut
+
+    def block(self, tile: Tile) -> tuple[int, int]:
+        """Return which block of the files a tile lies in, or begins in: row and column."""
+        if self.lattice is None:
+            return tile.y.start, tile.x.start
+        rows, columns = tile.y.start - self.lattice.y, tile.x.start - self.lattice.x
+        return rows // self.lattice.height, columns // self.lattice.width
 
 
 def need_of(items: Sequence[pystac.ItemCollection], recipes: Sequence[FeatureRecipe], aoi: AOI) -> MemoryNeed:

@@ -127,9 +127,7 @@ def test_ranges_of_another_network_are_refused(model: Checkpoint) -> None:
     setting = EngineSetting(engine="openvino", precision="int8", ranges=((0.0, 1.0),))
     if reason := ENGINES["openvino"].lacks(model.network, setting):
         pytest.skip(f"openvino cannot be tested here: {reason}")
-    with pytest.raises(
-        ModelError, match="Ranges of 1 convolutions are given, the network has 8"
-    ):
+    with pytest.raises(ModelError, match="Ranges of 1 convolutions are given, the network has 8"):
         prepare(model, setting)
 
 

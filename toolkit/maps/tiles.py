@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,6 +112,7 @@ def run_tiles(
     *,
     client: Client,
     instead: Callable[[Place], Report] | None = None,
+    near: Callable[[Place], Hashable] | None = None,
 ) -> Iterator[Report]:
     """Work on tiles on a cluster and yield what each gives, as they finish.
 
@@ -123,6 +124,8 @@ def run_tiles(
         work: works on one tile; sent to the workers, so it must be picklable.
         client: Dask client.
         instead: gives the report of a tile on which workers died twice; by default that is an error.
+        near: gives the same for tiles that share blocks of the files: one worker makes them, as long as no
+            other is idle, so that it decodes those blocks once.
 
     Raises:
         WorkerError: workers died on a tile twice.
@@ -130,7 +133,7 @@ def run_tiles(
         Exception: what ``work`` raised for the first tile that failed; tiles not yet started are cancelled.
     """
     suspects: list[Place] = []
-    yield from _in_window(iter(tiles), work, client, suspects)
+    yield from _in_window(iter(tiles), work, client, suspects, near)
     for place in suspects:
         again: list[Place] = []
         yield from _in_window(iter([place]), work, client, again)
@@ -145,15 +148,26 @@ def run_tiles(
 
 
 def _in_window(
-    waiting: Iterator[Place], work: Callable[[Place], Report], client: Client, deaths: list[Place]
+    waiting: Iterator[Place],
+    work: Callable[[Place], Report],
+    client: Client,
+    deaths: list[Place],
+    near: Callable[[Place], Hashable] | None = None,
 ) -> Iterator[Report]:
     """Work on tiles, a few per worker in the cluster's hands; note those on which workers died."""
-    window = TASKS_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    window = TASKS_PER_WORKER * max(1, len(workers))
+    homes: dict[Hashable, str] = {}
+    turns = cycle(workers)
     started: dict[Future[Report], Place] = {}
     finished = as_completed()
 
     def start(place: Place) -> None:
-        future = client.submit(_attempt, work, place, pure=False)
+        home = {}
+        if near is not None and workers:
+            address = homes.setdefault(near(place), next(turns))
+            home = {"workers": [address], "allow_other_workers": True}
+        future = client.submit(_attempt, work, place, pure=False, **home)
         started[future] = place
         finished.add(future)
 
