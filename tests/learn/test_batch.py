@@ -41,3 +41,13 @@ def test_large_input_is_computed_a_few_pixels_at_once(checkpoint: Checkpoint, re
     made = with_network(checkpoint, "cropnet1d", daily)
     assert pixel_bytes(made) == 4 * 2 * 128 * (4 * 365 // 2)
     assert fitting_batch(made, torch.device("cpu")) == 8
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_a_batch_takes_a_share_of_the_free_memory_of_a_gpu(
+    checkpoint: Checkpoint, recipe: FeatureRecipe
+) -> None:
+    made = with_network(checkpoint, "cropnet2d", recipe)
+    size = fitting_batch(made, torch.device("cuda"))
+    assert 1 <= size <= MOST["cuda"]
+    assert size * pixel_bytes(made) <= torch.cuda.mem_get_info()[1] / 4
