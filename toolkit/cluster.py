@@ -25,8 +25,6 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 """Every worker computes on one core; Dask owns the cores."""
-FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
-"""Pools of memory: the C library makes one for each thread that reads, and keeps what is freed in it."""
 CONNECT_TIMEOUT_S = 10
 WORKERS_TIMEOUT_S = 600
 """How long a cluster may take to give its first worker: batch systems let jobs wait."""
@@ -213,7 +211,7 @@ def _local(workers: int) -> Iterator[LocalCluster]:
             processes=True,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
-            env={**GDAL_ENVIRONMENT, **ONE_THREAD, **FEW_ARENAS},
+            env={**GDAL_ENVIRONMENT, **ONE_THREAD},
             silence_logs=logging.ERROR,
             memory_limit="auto",
         ) as cluster,
