@@ -3,7 +3,8 @@
 ``python -m tests.pipelines.killing PLACE`` reads lines of JSON, ``{"out": folder, "kill_at": n, ...}``, and
 answers each with ``{"status": exit status, "steps": steps counted}``. A step is a call that brings something
 to the disk: fsync, rename, a transaction's end. The child is killed before step ``kill_at``, or before the
-first step at which the output folder holds a file like ``kill_when``.
+first step at which the output folder holds a file like ``kill_when``, or ``kill_after`` seconds, whatever it
+is doing then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import signal
 import sqlite3
 import sys
+import threading
 from functools import wraps
 from pathlib import Path
 
@@ -79,6 +81,8 @@ def make_map(place, job):
     zones.REACH = job.get("reach", zones.REACH)
     if limit := job.get("largest_file"):  # a disk that is full: no file may grow beyond
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if after := job.get("kill_after"):
+        threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
     steps = Steps(job.get("kill_at"), job.get("kill_when"), request.out)
     steps.install()
     options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
