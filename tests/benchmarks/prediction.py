@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,10 @@ from toolkit.storage import write_text
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = Path(__file__).with_name("PREDICTION.md")
 PLAIN, PLAIN_BATCH = "plain PyTorch", 256
-TURN = 256
-"""Series that each computes in a turn."""
+TURNS = (256, 1024)
+"""Series that slow and fast ones compute in a turn: one of 50 ms says little of a whole tile."""
+FAST = 4
+"""Times plain PyTorch, from where one is fast."""
 ROUNDS = 15
 JUDGED = 2048
 """Most series for agreement, half of them to calibrate; a quarter with caps and with two threads."""
@@ -65,9 +67,19 @@ def plain_eager(checkpoint: Checkpoint) -> Classifier:
     return logits_of
 
 
-def in_batches(classifier: Classifier, size: int, n: int = TURN) -> Callable[[Series], Series]:
-    """What computes so many series in batches of a size."""
-    return lambda series: np.concatenate([classifier(series[k : k + size]) for k in range(0, n, size)])
+@dataclass(frozen=True)
+class Call:
+    """One that is timed."""
+
+    classifier: Classifier
+    size: int
+    """Series of a batch."""
+    n: int
+    """Series of a turn."""
+
+    def __call__(self, series: Series) -> Series:
+        starts = range(0, self.n, self.size)
+        return np.concatenate([self.classifier(series[k : k + self.size]) for k in starts])
 
 
 def measure(model: Path, series_file: Path, threads: int, rounds: int) -> Told:
@@ -82,7 +94,7 @@ def measure(model: Path, series_file: Path, threads: int, rounds: int) -> Told:
     n = len(series) - len(series) // 2
     exact, seconds = logits_unless_slow(plain, judged, PLAIN_BATCH)
     slow = SLOW * seconds * size / PLAIN_BATCH
-    calls = {PLAIN: in_batches(plain, PLAIN_BATCH)}
+    calls = {PLAIN: Call(plain, PLAIN_BATCH, TURNS[0])}
     told: Told = {"agreements": {}, "slow": {}, "failed": {}, "ratios": {}, "pixels": n}
     for name, precision in CANDIDATES:
         setting = EngineSetting(engine=name, precision=precision, batch_size=size)
@@ -92,30 +104,32 @@ def measure(model: Path, series_file: Path, threads: int, rounds: int) -> Told:
             if precision == "int8":
                 setting = replace(setting, ranges=calibrate(checkpoint, calibration, size))
             classifier = prepare(checkpoint, setting)
-            logits, _ = logits_unless_slow(classifier, judged, size, slow=slow)
+            logits, spent = logits_unless_slow(classifier, judged, size, slow=slow)
         except TooSlowError as error:
             told["slow"][name_of(setting)] = seconds / PLAIN_BATCH / (error.seconds / size)
         except RuntimeError as error:  # bfloat16, where oneDNN may not use the units for it
             told["failed"][name_of(setting)] = type(error).__name__
         else:
             told["agreements"][name_of(setting)] = compare(logits[:n], exact[:n]).to_dict()
-            calls[name_of(setting)] = in_batches(classifier, size)
+            fast = spent / size * FAST < seconds / PLAIN_BATCH
+            calls[name_of(setting)] = Call(classifier, size, TURNS[fast])
     if rounds:
-        told |= race(calls, judged[:TURN], rounds)
+        told |= race(calls, np.resize(judged, (max(TURNS), *judged.shape[1:])), rounds)
         started = time.perf_counter()
         chosen = choose_engine(checkpoint, raw[:1024], device="cpu").setting
         told["trial"] = f"{name_of(chosen)}, {time.perf_counter() - started:.0f} s"
     return told
 
 
-def race(calls: Mapping[str, Callable[[Series], Series]], batch: Series, rounds: int) -> Told:
+def race(calls: Mapping[str, Call], series: Series, rounds: int) -> Told:
     """Times plain PyTorch, round by round, and its own pixels a second."""
-    times = time_in_turns({name: lambda c=call: c(batch) for name, call in calls.items()}, rounds)
-    plain = np.array(times[PLAIN])
-    quarters = {name: np.quantile(plain / np.array(one), [0.25, 0.5, 0.75]) for name, one in times.items()}
+    turns = time_in_turns({name: lambda c=call: c(series) for name, call in calls.items()}, rounds)
+    times = {name: np.array(one) / calls[name].n for name, one in turns.items()}
+    plain = times[PLAIN]
+    quarters = {name: np.quantile(plain / one, [0.25, 0.5, 0.75]) for name, one in times.items()}
     return {
         "ratios": {name: list(three) for name, three in quarters.items() if name != PLAIN},
-        "plain": len(batch) / float(np.median(plain)),
+        "plain": 1 / float(np.median(plain)),
     }
 
 
@@ -177,7 +191,8 @@ def report(speeds: Mapping[str, Told], agreements: Mapping[str, Told], rounds: i
             "Written by `python -m tests.benchmarks.prediction`: CropNet 2D of the sample area on simulated",
             "series, 10 bands x 43 steps, 0.2273 GFLOP a pixel. Times plain PyTorch (float32, nothing",
             f"folded, channels first, batches of {PLAIN_BATCH}) in the same process under the same cap:",
-            f"median of the ratios of {rounds} rounds in turn, {TURN} series each, and their middle half.",
+            f"median of the ratios of {rounds} rounds in turn, and their middle half; a turn has {TURNS[0]}",
+            f"series, of engines more than {FAST} times as fast {TURNS[1]:,}.",
             idle,
             "",
             *facts,
