@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import shapely
+from distributed import LocalCluster
 
 from pipelines import crop_map, plan
 from pipelines.cli import main
@@ -182,3 +183,13 @@ def test_a_country_is_planned_in_bounded_memory(place: Path, tmp_path: Path) -> 
     assert country[1] > 10_000
     assert country[2] == pytest.approx(3290, rel=0.05)
     assert country[3] - farm[3] < 100  # MB
+
+
+def test_a_cluster_whose_workers_are_too_small_is_refused(place: Path, tmp_path: Path) -> None:
+    options = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "1GiB", "host": "127.0.0.1"}
+    refused = pytest.raises(
+        MemoryBudgetError, match=r"need 1\.\d GiB .* a worker of the cluster has 1\.0 GiB"
+    )
+    with LocalCluster(**options, dashboard_address="127.0.0.1:0") as cluster, refused:
+        crop_map.run(request(place, tmp_path / "out"), cluster, progress=False)
+    assert not list(tmp_path.rglob("r*.tif"))
