@@ -146,6 +146,7 @@ class Told:
 def _ask_sensor(tile: Tile, one: SensorJob, wanted: npt.NDArray[np.bool_], watch: Stopwatch) -> Told:
     """Read, composite and predict what one sensor sees of a tile."""
     predictor = _predictor(one.model, one.model_hash, one.setting)
+    watch.lap("prepare the engine")
     recipe = recipe_of(one)
     made = features_of_tile(tile, one.items, recipe, one.season, wanted=wanted)
     made.features.to_numpy()[~wanted] = np.nan  # in place: features are the largest thing in memory

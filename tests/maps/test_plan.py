@@ -27,7 +27,7 @@ from toolkit.maps.plan import (
 AREA = shapely.box(0, 50, 2, 51)
 TRIED = TriedTile(
     extent=Extent(pixels=1000, scene_pixels=10_000.0),
-    seconds={"read and composite": 4.0, "predict": 6.0, "write": 0.5},
+    seconds={"read and composite": 4.0, "predict": 6.0, "write": 0.5, "prepare the engine": 3.0},
     bytes_read=5_000_000,
     bytes_stored=2_000,
 )
@@ -76,11 +76,11 @@ def test_a_map_takes_what_its_tile_took_times_scenes_and_pixels() -> None:
     whole = plan_of(Extent(pixels=20_000, scene_pixels=400_000.0), TRIED)
     assert whole.bytes_to_read == 40 * TRIED.bytes_read
     assert whole.disk_bytes == 20 * TRIED.bytes_stored * FILES_PER_TILE_BYTE
-    assert whole.seconds == pytest.approx((40 * 4.0 + 20 * 6.5) / 2)
+    assert whole.seconds == pytest.approx((40 * 4.0 + 20 * 6.5) / 2 + 3.0)
 
 
 def test_a_map_takes_no_less_time_than_one_tile_of_it() -> None:
-    assert plan_of(TRIED.extent, TRIED, workers=8).seconds == pytest.approx(10.5)
+    assert plan_of(TRIED.extent, TRIED, workers=8).seconds == pytest.approx(13.5)
 
 
 def test_without_a_tile_there_is_no_time() -> None:

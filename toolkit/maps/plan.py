@@ -23,8 +23,8 @@ DISK_PIXEL_BYTES = 5.0
 """Bytes on the disk for a pixel of the area, at most, while the map is joined: tiles and layers."""
 FILES_PER_TILE_BYTE = 3.0
 """The same for each byte of a tile that was made: the tile, the layers with overviews, one layer twice."""
-READING, PREDICTING = "read and composite", "predict"
-"""Stages of a tile that take as long as it has scenes, and as it has pixels."""
+READING, PREPARING = "read and composite", "prepare the engine"
+"""Stages of a tile: one takes as long as it has scenes, one each worker does once; others as it has pixels."""
 GRID_POINTS = 24
 """Places along each axis of the area at which scenes are counted."""
 
@@ -171,9 +171,10 @@ def reckon(
         bytes_to_read = tried.bytes_read * by_scenes
         disk = FILES_PER_TILE_BYTE * tried.bytes_stored * by_pixels
         told = tried.seconds
-        others = sum(told.values()) - told.get(READING, 0.0)
-        work = told.get(READING, 0.0) * by_scenes + others * by_pixels
-        seconds = max(work / workers, sum(told.values()))
+        reading, once = told.get(READING, 0.0), told.get(PREPARING, 0.0)
+        others = sum(told.values()) - reading - once
+        work = reading * by_scenes + others * by_pixels
+        seconds = once + max(work / workers, reading + others)
     return Plan(
         scenes=scenes,
         tiles=tiles,
