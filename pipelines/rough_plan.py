@@ -12,7 +12,7 @@ from pipelines.map_setup import MapSetup
 from pipelines.planning import PIXEL_M2
 from pipelines.progress import Progress
 from pipelines.search import found_items
-from pipelines.tiling import TileCut, budget_of, workers_of
+from pipelines.tiling import TileCut, budget_of, worker_bytes, workers_of
 from toolkit.area.grid import pixels_inside, tiles_to_make
 from toolkit.area.season import Season
 from toolkit.catalog.items import footprint
@@ -59,7 +59,7 @@ def rough_plan(setup: MapSetup, *, tell: Progress) -> Plan:
         tiles=len(order),
         tile_size=size,
         workers=workers_of(config, need, order, elsewhere=bool(config.scheduler)),
-        worker_bytes=need.of(size**2),
+        worker_bytes=worker_bytes(need, order),
         bytes_to_read=sum(SCENE_PIXEL_BYTES[sensor] * enlarged * n for sensor, n in shown.items()),
     )
 

@@ -70,7 +70,7 @@ def test_a_rough_plan_reads_no_pixel_and_writes_nothing_but_itself(
     out = tmp_path / "out"
     main(["plan", *options, "--catalog", str(place / "catalog.json"), "--out", str(out), "--no-trial"])
     told = capsys.readouterr().out
-    assert "4 scenes, 1 tiles of 512 pixels at most" in told
+    assert "4 scenes, 1 tile of 512 pixels at most" in told
     assert "no tile was tried" in told
     assert "time" not in told
     assert [path.name for path in out.iterdir()] == ["plan.json"]

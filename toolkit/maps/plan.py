@@ -24,7 +24,7 @@ DISK_PIXEL_BYTES = 5.0
 FILES_PER_TILE_BYTE = 3.0
 """The same for each byte of a tile that was made: the tile, the layers with overviews, one layer twice."""
 READING, PREPARING = "read and composite", "prepare the engine"
-"""Stages of a tile: one takes as long as it has scenes, one each worker does once; others as it has pixels."""
+"""Stages: one takes as long as it has scenes, one each worker does once, others as it has pixels."""
 GRID_POINTS = 24
 """Places along each axis of the area at which scenes are counted."""
 
@@ -81,11 +81,11 @@ class Plan:
         reckoned = "as the tile tried takes" if self.seconds is not None else "roughly, no tile was tried"
         time = [] if self.seconds is None else [f"time: about {duration(self.seconds)}"]
         return [
-            f"{self.scenes} scenes, {self.tiles} tiles of {self.tile_size} pixels at most",
-            f"pixels: {self.extent.pixels / 1e6:.3g} million",
+            f"{self.scenes} scenes, {counted(self.tiles, 'tile')} of {self.tile_size} pixels at most",
+            f"pixels: {self.extent.pixels:,}",
             f"to read: {size(self.bytes_to_read)} ({reckoned})",
             f"disk: {size(self.disk_bytes)} at most",
-            f"memory: {gib(self.worker_bytes)} at most in each of {self.workers} workers",
+            f"memory: {gib(self.worker_bytes)} at most in each of {counted(self.workers, 'worker')}",
             *time,
         ]
 
@@ -227,6 +227,11 @@ def check_disk(plan: Plan, *, free: int, stored: int = 0) -> None:
             f"{size(needed - free)}, give another --out, or map a part of the area."
         )
         raise StorageError(msg)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: ``1 tile``, ``9 tiles``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def size(n_bytes: float) -> str:
