@@ -32,7 +32,7 @@ def test_own_workers_are_processes_with_our_settings_on_loopback_and_end():
 def test_client_given_is_used_and_left_open():
     with (
         LocalCluster(
-            n_workers=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+            n_workers=1, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp", host="127.0.0.1"
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -45,7 +45,7 @@ def test_client_given_is_used_and_left_open():
 
 def test_address_from_the_environment_is_used(monkeypatch):
     with LocalCluster(
-        n_workers=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+        n_workers=1, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp", host="127.0.0.1"
     ) as cluster:
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
         with connect() as client:

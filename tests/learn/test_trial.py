@@ -111,6 +111,10 @@ def test_a_precision_that_is_slow_here_is_not_chosen(tmp_path: Path, series: Ser
     )
     choice = json.loads(told.stdout.splitlines()[-1])
     assert choice["setting"]["precision"] == "fp32"
+    if "torch bf16" in choice["pixels_per_second"]:  # other work hides how slow it is
+        speeds = choice["pixels_per_second"]
+        assert speeds["torch bf16"] < speeds["torch fp32"] * CLEARLY_FASTER
+        return
     reason = choice["left_out"]["torch bf16"]
     assert "times as long" in reason or "no units" in reason or "fails here" in reason
 

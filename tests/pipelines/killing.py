@@ -85,7 +85,7 @@ def make_map(place, job):
         threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
     steps = Steps(job.get("kill_at"), job.get("kill_when"), request.out)
     steps.install()
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     if address := job.get("address"):
         workflow.run(request, address, progress=False)
     else:

@@ -207,7 +207,7 @@ def test_two_runs_on_one_cluster_do_not_mix_their_scenes(small_sample, tmp_path)
     from pipelines import crop_map
     from pipelines.config import MapRequest
 
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     aoi = json.loads((small_sample / "scenes" / "aoi.geojson").read_text())
     ring = np.array(aoi["features"][0]["geometry"]["coordinates"][0])
     west, south = ring.min(axis=0)

@@ -26,7 +26,7 @@ N = 12
 
 @pytest.fixture(scope="module")
 def client():
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster, Client(cluster) as connected:
         yield connected
 
