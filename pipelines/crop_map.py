@@ -28,6 +28,9 @@ NOTHING_MAPPED = (
     "See status.tif; check the year, the area, the mask of cropland, and that --items belong to the area."
 )
 
+HALF = 0.5
+"""Least share of a tile in the area from which other tiles are reckoned."""
+
 
 def run(config: MapRequest, client: Connectable = None, *, progress: bool | Progress = True) -> CropMap:
     """Make a crop map, or go on with one that was interrupted in the same folder.
@@ -69,7 +72,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
                     tell=tell,
                     interruption=job.interruption,
                     near=job.cut.block,
-                    first=partial(_tell_plan, job, tell),
+                    enough=partial(_tell_plan, job, tell),
                 ),
             )
         watch.lap("tiles")
@@ -92,12 +95,19 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     return result
 
 
-def _tell_plan(job: MapJob, tell: Progress, report: TileReport) -> None:
-    """Tell what the map will take as its first tile shows, and stop if that does not fit on the disk."""
-    plan = job.planning.plan(job.planning.tried(report, job.folder))
+def _tell_plan(job: MapJob, tell: Progress, report: TileReport) -> bool:
+    """Tell what the map will take as a tile shows, and stop if that does not fit on the disk.
+
+    A tile of which the area has less than half says little of others: it is passed over.
+    """
+    tried = job.planning.tried(report, job.folder)
+    if tried.share < HALF:
+        return False
+    plan = job.planning.plan(tried)
     job.planning.check(job.folder, plan)
     if len(job.order) > 1:
         tell.stage(plan.after_first())
+    return True
 
 
 def _agreement(result: CropMap) -> dict[str, Any]:

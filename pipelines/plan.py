@@ -70,6 +70,4 @@ def _tried(setup: MapSetup, *, client: Connectable, tell: Progress) -> Plan:
         if report is None:
             tell.stage("all tiles are made already")
             return replace(job.planning.plan(), seconds=0.0, bytes_to_read=0)
-        plan = job.planning.plan(job.planning.tried(report, job.folder))
-        job.planning.check(job.folder, plan)
-        return plan
+        return job.planning.plan(job.planning.tried(report, job.folder))

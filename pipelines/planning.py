@@ -84,6 +84,7 @@ class Planning:
         area = degrees(tile.geobox)
         place = self.setup.aoi.geometry if area is None else shapely.box(*area)
         return TriedTile(
+            share=n_pixels / (tile.geobox.shape.x * tile.geobox.shape.y),
             extent=Extent(
                 pixels=n_pixels,
                 scene_pixels=sum(self._scene_pixels(one, place, n_pixels) for one in self.inputs),

@@ -16,6 +16,7 @@ from pipelines.tiling import TileCut, budget_of, worker_bytes, workers_of
 from toolkit.area.grid import pixels_inside, tiles_to_make
 from toolkit.area.season import Season
 from toolkit.catalog.items import footprint
+from toolkit.cluster import is_elsewhere
 from toolkit.errors import NoItemsError
 from toolkit.maps.memory import fitting_size, memory_need
 from toolkit.maps.plan import SCENE_PIXEL_BYTES, Extent, Plan, footprints_over, most_scenes, reckon
@@ -58,7 +59,7 @@ def rough_plan(setup: MapSetup, *, tell: Progress) -> Plan:
         scenes=sum(scenes.values()),
         tiles=len(order),
         tile_size=size,
-        workers=workers_of(config, need, order, elsewhere=bool(config.scheduler)),
+        workers=workers_of(config, need, order, elsewhere=is_elsewhere(config.scheduler)),
         worker_bytes=worker_bytes(need, order),
         bytes_to_read=sum(SCENE_PIXEL_BYTES[sensor] * enlarged * n for sensor, n in shown.items()),
     )

@@ -66,8 +66,10 @@ def _each_alone(tile: Tile) -> Hashable:
     return tile.name
 
 
-def _ignore(report: TileReport) -> None:
-    """Do nothing with a report."""
+def _at_once(report: TileReport) -> bool:
+    """Say that no other tile than this need be told of."""
+    del report
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +86,8 @@ class RunContext:
     """Keeps signals back while a tile is committed."""
     near: Callable[[Tile], Hashable] = _each_alone
     """Gives the same for tiles that share blocks of the files."""
-    first: Callable[[TileReport], None] = _ignore
-    """Is told of the first tile that is made, and may stop the run."""
+    enough: Callable[[TileReport], bool] = _at_once
+    """Is told of tiles as they are made until it has seen enough, and may stop the run."""
 
 
 def run_all_tiles(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: RunContext) -> TileRun:
@@ -189,7 +191,7 @@ def _make(todo: Sequence[TileTask], job: TileJob, ledger: Ledger, context: RunCo
     failures = Failures(
         sum(one.items.most_failed for one in job.sensors), sum(one.n_items for one in job.sensors)
     )
-    start = time.perf_counter()
+    start, enough = time.perf_counter(), False
     work = partial(make_tile, job=job)
 
     def block(task: TileTask) -> Hashable:
@@ -201,8 +203,7 @@ def _make(todo: Sequence[TileTask], job: TileJob, ledger: Ledger, context: RunCo
         failures.add(report.kept.failed)
         with context.interruption.commit():
             made.reports[report.name] = _commit(report, ledger, context.folder.tiles)
-        if len(made.reports) == 1:
-            context.first(report)
+        enough = enough or context.enough(report)
         context.tell.count("tiles", len(made.reports), len(todo), since=start)
     made.quarantined = [name for name in keys if name not in made.reports]
     for name in made.quarantined:

@@ -26,6 +26,7 @@ from toolkit.maps.plan import (
 
 AREA = shapely.box(0, 50, 2, 51)
 TRIED = TriedTile(
+    share=0.9,
     extent=Extent(pixels=1000, scene_pixels=10_000.0),
     seconds={"read and composite": 4.0, "predict": 6.0, "write": 0.5, "prepare the engine": 3.0},
     bytes_read=5_000_000,

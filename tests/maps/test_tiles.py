@@ -7,11 +7,12 @@ import signal
 from functools import partial
 from xml.etree import ElementTree as ET
 
+import dask
 import numpy as np
 import pytest
 import rasterio
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, get_worker
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
@@ -120,6 +121,23 @@ def die_on_seven(place):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def worker_of(tile):
+    return tile, get_worker().address
+
+
+def test_tiles_of_one_block_go_to_one_worker_and_blocks_to_all():
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster,
+        Client(cluster) as connected,
+    ):
+        found = dict(run_tiles(range(24), worker_of, client=connected, near=lambda tile: tile // 4))
+    blocks = [{found[tile] for tile in range(4 * block, 4 * block + 4)} for block in range(6)]
+    assert all(len(workers) == 1 for workers in blocks)
+    assert [blocks.count(one) for one in (blocks[0], blocks[1])] == [3, 3]
+
+
 def test_a_place_on_which_workers_die_is_set_apart_and_its_neighbours_are_made():
     with connect(workers=2) as client:
         made = sorted(run_tiles(range(12), die_on_seven, client=client, instead=lambda place: -place))

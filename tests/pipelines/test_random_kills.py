@@ -44,8 +44,8 @@ def done(out: Path, scratch: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_killed_at_random_moments_a_map_never_loses_a_tile(
-    runner: Any,  # noqa: F811
-    whole: Any,  # noqa: F811
+    runner: Any,  # noqa: F811  # the fixture
+    whole: Any,  # noqa: F811  # the fixture
     tmp_path: Path,
 ) -> None:
     draw, kills, maps = random.Random(11), 0, 0
@@ -74,8 +74,8 @@ def test_killed_at_random_moments_a_map_never_loses_a_tile(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_workers_killed_at_random_moments_change_no_byte(
-    place: Path,  # noqa: F811
-    whole: Any,  # noqa: F811
+    place: Path,  # noqa: F811  # the fixture
+    whole: Any,  # noqa: F811  # the fixture
     tmp_path: Path,
 ) -> None:
     draw, started = random.Random(12), time.perf_counter()

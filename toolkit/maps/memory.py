@@ -13,11 +13,12 @@ SIZES = (1024, 512, 256, 128)
 """Edges a tile may have by itself, pixels: whole blocks of the usual files, or parts of one."""
 DEFAULT_BUDGET = int(1.5 * GIB)
 """Memory of a worker where the user names none, bytes."""
-LIBRARIES = 860_000_000
+LIBRARIES = 950_000_000
 """What a worker takes beside a tile's pixels and kept blocks, bytes: libraries, engines tried and chosen.
 
-With kept blocks and pixels as below, the figure is 0.5 to 3 % above the peak of a worker that mapped a season
-of 41 scenes from a server: 1,237 MB with tiles of 256 pixels, 1,640 with 512, 3,146 with 1024.
+Peaks of workers that mapped a season of 41 scenes from a server: 1,237 and, of two workers in a longer map,
+1,327 MB with tiles of 256 pixels; 1,640 with 512; 3,146 with 1024. With kept blocks and pixels as below, the
+figure is 1 to 8 % above them.
 """
 KEPT_BLOCKS = 256_000_000
 """Most decoded blocks that a worker keeps for neighbouring tiles, bytes."""

@@ -165,8 +165,10 @@ def _in_window(
     def start(place: Place) -> None:
         home = {}
         if near is not None and workers:
-            address = homes.setdefault(near(place), next(turns))
-            home = {"workers": [address], "allow_other_workers": True}
+            block = near(place)
+            if block not in homes:  # a turn for each block, not for each of its tiles
+                homes[block] = next(turns)
+            home = {"workers": [homes[block]], "allow_other_workers": True}
         future = client.submit(_attempt, work, place, pure=False, **home)
         started[future] = place
         finished.add(future)
