@@ -29,7 +29,7 @@ NOTHING_MAPPED = (
 )
 
 HALF = 0.5
-"""Least share of a tile in the area from which other tiles are reckoned."""
+"""Least part of a full tile from which other tiles are reckoned."""
 
 
 def run(config: MapRequest, client: Connectable = None, *, progress: bool | Progress = True) -> CropMap:
@@ -98,7 +98,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
 def _tell_plan(job: MapJob, tell: Progress, report: TileReport) -> bool:
     """Tell what the map will take as a tile shows, and stop if that does not fit on the disk.
 
-    A tile of which the area has less than half says little of others: it is passed over.
+    A tile with less than half of a full one in the area says little of others: it is passed over.
     """
     tried = job.planning.tried(report, job.folder)
     if tried.share < HALF:

@@ -13,7 +13,7 @@ from distributed import Client
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
 from pipelines.run_folder import RunFolder
-from pipelines.tiling import worker_bytes
+from pipelines.tiling import most_pixels, worker_bytes
 from toolkit.area.grid import Tile, inside, pixels_inside
 from toolkit.catalog.items import footprint
 from toolkit.cluster import least_memory
@@ -84,7 +84,7 @@ class Planning:
         area = degrees(tile.geobox)
         place = self.setup.aoi.geometry if area is None else shapely.box(*area)
         return TriedTile(
-            share=n_pixels / (tile.geobox.shape.x * tile.geobox.shape.y),
+            share=n_pixels / most_pixels(self.order),
             extent=Extent(
                 pixels=n_pixels,
                 scene_pixels=sum(self._scene_pixels(one, place, n_pixels) for one in self.inputs),

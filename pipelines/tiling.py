@@ -116,9 +116,9 @@ def workers_of(
 
 def worker_bytes(need: MemoryNeed, order: Sequence[Tile]) -> int:
     """Return the most memory that a worker takes for the tiles of a run, bytes."""
-    return need.of(max((_pixels(tile) for tile in order), default=0))
+    return need.of(most_pixels(order))
 
 
-def _pixels(tile: Tile) -> int:
-    height, width = tile.geobox.shape.yx
-    return int(height * width)
+def most_pixels(order: Sequence[Tile]) -> int:
+    """Return the pixels of the largest tile of a run."""
+    return max((int(tile.geobox.shape.y * tile.geobox.shape.x) for tile in order), default=0)

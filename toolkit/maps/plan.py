@@ -45,7 +45,7 @@ class TriedTile:
     """A tile that was made, to reckon the others from."""
 
     share: float
-    """Of its pixels in the area, 0 to 1."""
+    """Its pixels in the area over those of the largest tile, 0 to 1."""
     extent: Extent
     """Its pixels and scenes."""
     seconds: Mapping[str, float]
