@@ -29,6 +29,7 @@ from toolkit.area.grid import Lattice
 from toolkit.cluster import Connectable, connect_on_demand, cores
 from toolkit.errors import NothingMappedWarning
 from toolkit.learn.engines.agreement import Agreement
+from toolkit.maps.shared_folder import check_shared_folder
 from toolkit.maps.tiles import Stopwatch
 
 NOTHING_MAPPED = (
@@ -70,7 +71,8 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
         items = [item for one in inputs for item in one.found.items]
         order = tuple(_cut(inputs, setup, folder).tiles(setup.geobox))
         workers = min(config.workers or cores(), len(order))
-        with connect_on_demand(client or config.scheduler, workers=workers) as connected:
+        shared = partial(check_shared_folder, folder=folder.tiles, written=job.folder is not None)
+        with connect_on_demand(client or config.scheduler, workers=workers, check=shared) as connected:
             job = with_engines(job, order, config, folder, client=connected, tell=tell)
             tiles = run_all_tiles(
                 order,

@@ -25,6 +25,9 @@ from pipelines.cli import main  # noqa: F401  # as above
 from pipelines.config import MapRequest
 from toolkit.errors import CropglobeError
 
+COMPILED = (".nbi", ".nbc")
+"""Ends of the files in which numba keeps kernels: written by the first run only, and no step of a map."""
+
 
 class Steps:
     """Counts steps and kills this process before a chosen one."""
@@ -40,7 +43,8 @@ class Steps:
     def before(self, call):
         @wraps(call)
         def stepped(*args, **options):
-            self()
+            if not str(args[-1]).endswith(COMPILED):
+                self()
             return call(*args, **options)
 
         return stepped

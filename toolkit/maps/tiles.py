@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from distributed import Client, Future, KilledWorker, as_completed
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
@@ -34,8 +35,12 @@ from toolkit.scenes.failures import FailedItem
 
 TASKS_PER_WORKER = 4
 """Tiles handed to the cluster ahead of need; the rest wait here, so that the graph stays small."""
-SCHEDULER_LOST = (CancelledError, CommClosedError, TimeoutError)
+SCHEDULER_LOST = (CancelledError, ClosedClientError, CommClosedError, TimeoutError)
 """What a client raises when its scheduler is gone."""
+LOST = (
+    "The Dask scheduler was lost while tiles were made. Start it again, or leave it out to work on this "
+    "machine, and run the same command again: tiles that are done stay."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +172,14 @@ def _in_window(
             except KilledWorker:
                 deaths.append(place)
             except SCHEDULER_LOST as error:
-                msg = f"The Dask scheduler was lost ({error}). Start it and run again: done tiles stay."
-                raise RemoteError(msg) from error
+                raise RemoteError(LOST) from error
             else:
                 yield report
             if (following := next(waiting, None)) is not None:
-                start(following)
+                try:
+                    start(following)
+                except SCHEDULER_LOST as error:
+                    raise RemoteError(LOST) from error
     finally:
         with suppress(*SCHEDULER_LOST):
             client.cancel(list(started), force=True)
