@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import BoundingBox
 
 from tests.conftest import ASSETS, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import START, geojson
@@ -22,11 +21,12 @@ from tests.pipelines.test_resume import model
 from tests.servers.ranges import Handler, RangeServer, in_thread
 from toolkit.learn.checkpoint import write_checkpoint
 
+UTM = "EPSG:32631"
 WORKERS = 2
 BLOCK = 16
 """Edge of the files' blocks and of the tiles, pixels."""
-GRID = GeoBox.from_bbox(BoundingBox(600000, 5600000, 601280, 5601280, crs="EPSG:32631"), resolution=10)
-N_TILES = (128 // BLOCK) ** 2
+EDGE = 6
+"""Tiles along each side."""
 WITNESS = "/pixels/d1/B04.tif"
 """File that each tile opens once, so that its openings count the tiles begun."""
 LONGEST_RUN_S = 300
@@ -52,16 +52,20 @@ class FarServer(RangeServer):
 
 
 @contextmanager
-def far_scenes(folder: Path) -> Iterator[RangeServer]:
-    """Serve a request in files: 128 x 128 pixels, four dates of random values, an untrained model."""
-    geojson(folder / "aoi.geojson", footprint(GRID))
+def far_scenes(folder: Path, *, edge: int = EDGE) -> Iterator[RangeServer]:
+    """Serve a request in files: ``edge ** 2`` tiles, four dates of random values, an untrained model."""
+    size = edge * BLOCK
+    grid = GeoBox.from_bbox(
+        (600_000, 5_600_000, 600_000 + 10 * size, 5_600_000 + 10 * size), UTM, resolution=10
+    )
+    geojson(folder / "aoi.geojson", footprint(grid))
     draw = np.random.default_rng(7)
     scenes = []
     for k in range(4):
-        value = draw.integers(1, 8000, GRID.shape.yx).astype(np.uint16)
+        value = draw.integers(1, 8000, grid.shape.yx).astype(np.uint16)
         bands = dict.fromkeys(ASSETS, 500) | {"B04": value, "B08": value[::-1], "B03": value.T}
         when = START + timedelta(days=40 * k)
-        scenes.append(make_scene(folder, f"d{k}", when, geobox=GRID, value=bands, block=BLOCK))
+        scenes.append(make_scene(folder, f"d{k}", when, geobox=grid, value=bands, block=BLOCK))
     write_catalog(folder, scenes)
     write_checkpoint(model(), folder / "model")
     with FarServer(folder, FarHandler) as server, in_thread(server):
@@ -126,19 +130,29 @@ class Run:
         return found
 
 
-def far_command(server: RangeServer, out: Path, *more: object) -> Run:
-    """Return the command that maps the scenes of a server, not yet started."""
+def far_options(server: RangeServer, out: Path) -> dict[str, object]:
+    """Return what maps the scenes of a server, by the names of the options."""
     folder = server.folder
-    options = {
+    return {
         "aoi": folder / "aoi.geojson",
         "catalog": f"{server.url}/catalog.json",
         "year": 2021,
         "model": folder / "model",
         "radiometry": "trust",
-        "tile-size": BLOCK,
+        "tile_size": BLOCK,
         "engine": "torch",
         "precision": "fp32",
         "out": out,
     }
-    words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
-    return Run([*words, *map(str, more)], out.with_name(f"{out.name}.log"))
+
+
+def far_words(server: RangeServer, out: Path, *more: object) -> list[str]:
+    """Return the same as words after ``cropglobe map``."""
+    options = far_options(server, out).items()
+    words = [word for key, value in options for word in (f"--{key.replace('_', '-')}", value)]
+    return [str(word) for word in (*words, *more)]
+
+
+def far_command(server: RangeServer, out: Path, *more: object) -> Run:
+    """Return the command with these words, not yet started."""
+    return Run(far_words(server, out, *more), out.with_name(f"{out.name}.log"))

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from tests.pipelines.far_scenes import N_TILES, WORKERS, far_command, far_scenes, tiles_begun
+from tests.pipelines.far_scenes import EDGE, WORKERS, far_command, far_scenes, tiles_begun
 from tests.pipelines.process_kills import KILLED, Killer
 from tests.pipelines.test_resume import files_of, leftovers
 
@@ -57,14 +57,14 @@ def test_a_hundred_random_kills_leave_no_trace_in_any_map(server, tmp_path):
 
     usual_s = finish(command(tmp_path / "whole"))
     whole = files_of(tmp_path / "whole")
-    assert tiles_begun(server) == N_TILES
+    assert tiles_begun(server) == EDGE**2
     killer = Killer(np.random.default_rng(SEED), server)
     tally = killer.tally
     while tally.n_kills < KILLS:
         before, kills_before = tiles_begun(server), tally.n_kills
         out = tmp_path / f"map{tally.maps}"
         killed_map(command, out, killer, usual_s)
-        again, kills = tiles_begun(server) - before - N_TILES, tally.n_kills - kills_before
+        again, kills = tiles_begun(server) - before - EDGE**2, tally.n_kills - kills_before
         assert files_of(out) == whole
         assert not leftovers(out)
         assert again <= WORKERS * kills

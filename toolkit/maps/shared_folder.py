@@ -63,7 +63,9 @@ def trouble_with(mark: str, *, written: bool) -> str | None:
         mark: file that the process which makes the map has just put there.
         written: whether files are to be written.
     """
-    if not Path(mark).exists():
+    try:
+        Path(mark).stat()
+    except OSError:
         return UNSEEN
     try:
         if written:
