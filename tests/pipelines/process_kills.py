@@ -16,6 +16,10 @@ from tests.servers.ranges import RangeServer
 
 KILLED = -signal.SIGKILL
 LONGEST_ORPHAN_S = 30
+WHOLE_RUN = 0.2
+"""Share of the moments that are drawn from a whole run, its start and its end among them."""
+SOON_S = 1.0
+"""The other moments come so long, on average, after the first tile that is begun since the last kill."""
 
 
 @dataclass
@@ -58,12 +62,12 @@ class Killer:
 
     def _wait(self, run: Run, usual_s: float) -> None:
         """Wait for a random moment: of the whole run, or while it makes tiles."""
-        if self.draw.random() < 0.3:
+        if self.draw.random() < WHOLE_RUN:
             moment = time.monotonic() + self.draw.uniform(0, usual_s)
         else:
             before = tiles_begun(self.server)
             run.wait_until(lambda: tiles_begun(self.server) > before)
-            moment = time.monotonic() + self.draw.exponential(usual_s / 8)
+            moment = time.monotonic() + self.draw.exponential(SOON_S)
         run.wait_until(lambda: time.monotonic() > moment)
 
     def _kill_worker(self, run: Run) -> int:
