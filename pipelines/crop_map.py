@@ -21,6 +21,7 @@ from toolkit.area.aoi import read_aoi
 from toolkit.cluster import Connectable, connect_on_demand, is_elsewhere
 from toolkit.errors import NothingMappedWarning
 from toolkit.learn.engines.agreement import Agreement
+from toolkit.maps.shared_folder import check_shared_folder
 from toolkit.maps.tiles import Stopwatch, TileReport
 
 NOTHING_MAPPED = (
@@ -59,7 +60,9 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
         folder, inputs, cropland = job.folder, job.inputs, job.cropland
         for line in job.planning.plan().lines():
             tell.stage(line)
-        with connect_on_demand(cluster, workers=job.workers) as connected:
+        by_workers = job.work.folder is not None
+        shared = partial(check_shared_folder, folder=folder.tiles, written=by_workers)
+        with connect_on_demand(cluster, workers=job.workers, check=shared) as connected:
             ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
             work = with_engines(job.work, job.order, config, folder, client=ready, tell=tell)
             tiles = run_all_tiles(

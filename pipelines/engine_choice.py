@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
+from toolkit.maps.tiles import run_tiles
 from toolkit.scenes.cropland import read_cropland
 
 TRIAL_EDGE = 32
@@ -81,7 +83,9 @@ def with_engines(
         middle = [] if at_once else list(order[len(order) // 2 :])[:TRIAL_TILES]
         if middle:
             tell.stage("trying engines on a worker")
-        chosen = [client().submit(try_engines, one, job, middle, options).result() for one in job.sensors]
+        trial = partial(try_engines, job=job, middle=middle, options=options)
+        # As a tile is: tried again if its worker dies, and a scheduler that is lost is named.
+        chosen = [report for one in job.sensors for report in run_tiles([one], trial, client=client())]
         known = {"wanted": wanted, "chosen": chosen}
         write_json(known, folder.engines)
     settings = [EngineSetting.from_dict(one["setting"]) for one in known["chosen"]]

@@ -18,7 +18,7 @@ from pipelines.map_tile import TileJob, TileTask, failed_tile, make_tile
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder
 from toolkit.area.grid import Tile, inside
-from toolkit.errors import TileDamagedWarning, TileQuarantinedWarning
+from toolkit.errors import StorageError, TileDamagedWarning, TileQuarantinedWarning
 from toolkit.maps.ledger import Ledger, Row, open_ledger
 from toolkit.maps.tile_files import remove_unused, store_tile
 from toolkit.maps.tiles import Kept, TileReport, run_tiles
@@ -219,6 +219,12 @@ def _commit(report: TileReport, ledger: Ledger, folder: Path) -> TileReport:
     """Write that a tile is done; where the worker gave it back, store it before."""
     if report.content is not None:
         store_tile(report.content, report.made, folder)
+    elif not report.made.path(folder).is_file():
+        msg = (
+            f"A worker stored tile {report.name} in {str(folder)!r}, but it is not there: the worker has "
+            "another folder of this name. Give an --out that all machines share."
+        )
+        raise StorageError(msg)
     ledger.commit(
         Row(
             name=report.name,

@@ -77,16 +77,16 @@ def connect(client: Connectable = None, *, workers: int | None = None) -> Iterat
         yield client
         return
     address = client or os.environ.get(ADDRESS)
+    if not logging.getLogger().isEnabledFor(logging.INFO):  # nobody asked to hear more
+        _quieten()
     if address:
         with _connected(address) as connected:
             check_workers(connected)
             connected.register_plugin(Settings())
             yield connected
         return
-    if not logging.getLogger().isEnabledFor(logging.INFO):  # nobody asked to hear more
-        _quieten()
     with _local(workers or cores()) as cluster, Client(cluster) as ours:
-        ours.run(_quieten)
+        ours.run(_quieten, on_error="ignore")  # a worker that dies now is replaced, and a little louder
         try:
             yield ours
         except BaseException:
@@ -97,19 +97,26 @@ def connect(client: Connectable = None, *, workers: int | None = None) -> Iterat
 
 @contextmanager
 def connect_on_demand(
-    client: Connectable = None, *, workers: int | None = None
+    client: Connectable = None,
+    *,
+    workers: int | None = None,
+    check: Callable[[Client], None] | None = None,
 ) -> Iterator[Callable[[], Client]]:
     """Give what connects when it is first called, and close that afterwards.
 
     Args:
         client: as for :func:`connect`.
         workers: as for :func:`connect`.
+        check: raises if the workers cannot do what is wanted of them.
     """
     with ExitStack() as stack:
 
         @cache
         def connected() -> Client:
-            return stack.enter_context(connect(client, workers=workers))
+            made = stack.enter_context(connect(client, workers=workers))
+            if check is not None:
+                check(made)
+            return made
 
         yield connected
 

@@ -29,6 +29,9 @@ from pipelines.config import MapRequest
 from toolkit.area import zones
 from toolkit.errors import CropglobeError
 
+COMPILED = (".nbi", ".nbc")
+"""Ends of the files in which numba keeps kernels: written by the first run only, and no step of a map."""
+
 
 class Steps:
     """Counts steps and kills this process before a chosen one."""
@@ -44,7 +47,8 @@ class Steps:
     def before(self, call):
         @wraps(call)
         def stepped(*args, **options):
-            self()
+            if not str(args[-1]).endswith(COMPILED):
+                self()
             return call(*args, **options)
 
         return stepped

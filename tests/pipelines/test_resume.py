@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from distributed import LocalCluster
 
 from pipelines import crop_map
-from pipelines.cli import main
 from pipelines.config import MapRequest
 from tests.conftest import ASSETS, GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import START, geojson
@@ -42,7 +42,7 @@ from toolkit.maps.lock import locked
 EXACT = ("run.json", "run.yaml")
 """Files of a map that tell times and folders; all others must be the same, byte for byte."""
 KILLED = -signal.SIGKILL
-FEW_STEPS = 7
+FEW_STEPS = 5
 
 
 GRID = GEOBOX.expand((48, 48))
@@ -119,6 +119,13 @@ def whole(place, runner):
     told = runner(place / "whole")
     assert told["status"] == 0
     return files_of(place / "whole"), told["steps"]
+
+
+@pytest.fixture
+def finished(whole, place, tmp_path):
+    """Output folder of a map that is done, free to spoil."""
+    assert whole
+    return shutil.copytree(place / "whole", tmp_path / "out")
 
 
 def files_of(folder):
@@ -235,77 +242,68 @@ def test_a_finished_map_repeated_reads_nothing(place, tmp_path, client):
     assert files_of(tmp_path / "out") == before
 
 
-def test_another_request_in_the_folder_is_refused_and_named(place, tmp_path, client):
-    crop_map.run(request(place, tmp_path / "out"), client, progress=False)
-    before = files_of(tmp_path / "out")
+def test_another_request_in_the_folder_is_refused_and_named(place, whole, finished, client):
     with pytest.raises(ChangedRequestError, match=r"max_cloud_cover: None then, 50\.0 now.*--allow-change"):
-        crop_map.run(request(place, tmp_path / "out", max_cloud_cover=50.0), client, progress=False)
-    assert files_of(tmp_path / "out") == before
+        crop_map.run(request(place, finished, max_cloud_cover=50.0), client, progress=False)
+    assert files_of(finished) == whole[0]
 
 
-def test_what_no_pixel_depends_on_may_change(place, tmp_path, client):
-    crop_map.run(request(place, tmp_path / "out"), client, progress=False)
-    zones = place / "aoi.geojson"
-    result = crop_map.run(request(place, tmp_path / "out", zones=zones, workers=1), client, progress=False)
-    assert result.tiles.n_kept == 9
-    assert (tmp_path / "out" / "areas_by_zone.csv").is_file()
+def test_what_no_pixel_depends_on_may_change(place, finished, client):
+    asked = request(place, finished, zones=place / "aoi.geojson", workers=1)
+    assert crop_map.run(asked, client, progress=False).tiles.n_kept == 9
+    assert (finished / "areas_by_zone.csv").is_file()
 
 
 def test_a_changed_scene_remakes_only_the_tiles_that_it_touches(place, tmp_path, client):
     folder = tmp_path / "place"
     shutil.copytree(place, folder)
-    far = GRID.pad(400)  # 4 km: footprints count as touching within 2 km
-    geojson(folder / "aoi.geojson", footprint(GRID.pad(400)))
-    corner = make_scene(folder, "corner", START + timedelta(days=20), geobox=far[:16, :16])
+    far = GRID.pad(400)[:16, :16]  # 4 km: footprints count as touching within 2 km
+    both = shapely.union_all([shapely.geometry.shape(footprint(one)) for one in (far, GRID)])
+    geojson(folder / "aoi.geojson", shapely.geometry.mapping(both))
+    corner = make_scene(folder, "corner", START + timedelta(days=20), geobox=far)
     write_catalog(folder, [*scenes(folder), corner])
-    out = tmp_path / "out"
-    made = crop_map.run(request(folder, out, tile_size=128), client, progress=False).tiles
+    out, options = tmp_path / "out", {"tile_size": 128, "engine": "torch", "precision": "fp32"}
+    made = crop_map.run(request(folder, out, **options), client, progress=False).tiles
     band = folder / "pixels" / "corner" / "B04.tif"
     os.utime(band, ns=(time.time_ns(), time.time_ns()))
-    again = crop_map.run(request(folder, out, tile_size=128, refresh=True), client, progress=False).tiles
+    again = crop_map.run(request(folder, out, refresh=True, **options), client, progress=False).tiles
     assert 0 < again.n_kept < len(made.made)
 
 
-def test_a_tile_damaged_on_the_disk_is_made_again(whole, place, tmp_path, client):
-    out = tmp_path / "out"
-    crop_map.run(request(place, out), client, progress=False)
-    tile = sorted((out / ".cropglobe" / "tiles").glob("r*.tif"))[3]
+def test_a_tile_damaged_on_the_disk_is_made_again(whole, place, finished, client):
+    tile = sorted((finished / ".cropglobe" / "tiles").glob("r*.tif"))[3]
     content = bytearray(tile.read_bytes())
     content[len(content) // 2] ^= 1
     tile.write_bytes(content)
     with pytest.warns(TileDamagedWarning, match=r"1 finished tiles"):
-        result = crop_map.run(request(place, out), client, progress=False)
+        result = crop_map.run(request(place, finished), client, progress=False)
     assert result.tiles.n_kept == 8
-    assert files_of(out) == whole[0]
+    assert files_of(finished) == whole[0]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "cut"])
-def test_a_damaged_ledger_is_set_aside_and_made_anew_from_the_tiles(damage, whole, place, tmp_path, client):
-    out = tmp_path / "out"
-    crop_map.run(request(place, out), client, progress=False)
-    ledger = out / ".cropglobe" / "ledger.sqlite"
+def test_a_damaged_ledger_is_set_aside_and_made_anew_from_the_tiles(damage, whole, place, finished, client):
+    ledger = finished / ".cropglobe" / "ledger.sqlite"
     content = ledger.read_bytes()
     harmed = {"garbage": b"\xa5" * len(content), "empty": b"", "cut": content[: len(content) // 2]}[damage]
     ledger.write_bytes(harmed)
     if damage == "empty":  # that is a new database, and nothing warns
-        result = crop_map.run(request(place, out), client, progress=False)
+        result = crop_map.run(request(place, finished), client, progress=False)
     else:
         with pytest.warns(LedgerDamagedWarning, match="set aside"):
-            result = crop_map.run(request(place, out), client, progress=False)
-        assert (out / ".cropglobe" / "ledger.damaged-1.sqlite").read_bytes() == harmed
+            result = crop_map.run(request(place, finished), client, progress=False)
+        assert (finished / ".cropglobe" / "ledger.damaged-1.sqlite").read_bytes() == harmed
     assert result.tiles.n_kept == 9
-    assert files_of(out) == whole[0]
+    assert files_of(finished) == whole[0]
 
 
-def test_two_runs_in_one_folder_the_second_names_the_first(place, tmp_path, client):
-    out = tmp_path / "out"
-    (out / ".cropglobe").mkdir(parents=True)
+def test_two_runs_in_one_folder_the_second_names_the_first(place, finished, client):
     with (
-        locked(out / ".cropglobe" / "lock"),
+        locked(finished / ".cropglobe" / "lock"),
         pytest.raises(FolderInUseError, match=rf"process {os.getpid()} on .*, since 20"),
     ):
-        crop_map.run(request(place, out), client, progress=False)
-    crop_map.run(request(place, out), client, progress=False)  # the lock is free again
+        crop_map.run(request(place, finished), client, progress=False)
+    crop_map.run(request(place, finished), client, progress=False)  # the lock is free again
 
 
 def test_results_given_back_are_the_same_bytes(whole, place, tmp_path, client):
@@ -313,8 +311,12 @@ def test_results_given_back_are_the_same_bytes(whole, place, tmp_path, client):
     assert files_of(tmp_path / "out") == whole[0]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_asked_to_stop_a_run_ends_within_five_seconds_and_can_go_on(number, code, place, whole, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_asked_to_stop_a_run_ends_within_five_seconds_and_can_go_on(
+    number, code, place, whole, tmp_path, client
+):
     """With worker processes, as the command starts them."""
     out = tmp_path / "out"
     options = {"aoi": "aoi.geojson", "catalog": "catalog.json", "model": "model"}
@@ -342,7 +344,7 @@ def test_asked_to_stop_a_run_ends_within_five_seconds_and_can_go_on(number, code
     assert took < 5
     assert "Run the same command again to go on" in told
     assert "Traceback" not in told
-    main(command[3:])
+    crop_map.run(request(place, out), client, progress=False)
     assert files_of(out) == whole[0]
 
 
@@ -360,21 +362,25 @@ def test_a_full_disk_stops_the_map_and_a_later_run_goes_on(limit, runner, whole,
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_one_four_and_foreign_workers_one_of_them_killed_make_the_same_bytes(place, whole, tmp_path):
-    crop_map.run(request(place, tmp_path / "four", workers=4), progress=False)
-    assert files_of(tmp_path / "four") == whole[0]
+def test_foreign_workers_one_of_them_killed_make_the_same_bytes(place, whole, tmp_path):
     options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
-    with LocalCluster(n_workers=3, processes=True, **options) as cluster:
+    with LocalCluster(n_workers=2, processes=True, **options) as cluster:
         address = cluster.scheduler_address
         victim = next(iter(cluster.workers.values())).pid
         killer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
         killer.start()
-        crop_map.run(request(place, tmp_path / "three"), address, progress=False)
+        crop_map.run(request(place, tmp_path / "address"), address, progress=False)
         killer.join()
         crop_map.run(request(place, tmp_path / "object"), cluster, progress=False)
-    assert files_of(tmp_path / "three") == whole[0]
+    assert files_of(tmp_path / "address") == whole[0]
     assert files_of(tmp_path / "object") == whole[0]
     gc.collect()  # sockets of the killed worker end here, where their warning is expected
+
+
+@pytest.mark.slow
+def test_four_workers_make_the_bytes_of_one(place, whole, tmp_path):
+    crop_map.run(request(place, tmp_path / "four", workers=4), progress=False)
+    assert files_of(tmp_path / "four") == whole[0]
 
 
 def test_workers_with_other_packages_are_refused_by_name(client, monkeypatch):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +113,9 @@ def store_tile(content: bytes, made: TileFile, folder: Path) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         msg = (
-            f"Tile {made.name} ({len(content):,} bytes) cannot be written to {str(folder)!r} "
-            f"({error.strerror}). Free space or check permissions, then run again: tiles that are done stay."
+            f"Tile {made.name} ({len(content):,} bytes) cannot be written to {str(folder)!r} on "
+            f"{socket.gethostname()} ({error.strerror}). Free space or check permissions, then run again: "
+            "tiles that are done stay."
         )
         raise StorageError(msg) from error
 

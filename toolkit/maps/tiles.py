@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from distributed import Client, Future, KilledWorker, as_completed
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
@@ -34,8 +35,12 @@ from toolkit.scenes.failures import FailedItem
 
 TASKS_PER_WORKER = 4
 """Tiles handed to the cluster ahead of need; the rest wait here, so that the graph stays small."""
-SCHEDULER_LOST = (CancelledError, CommClosedError, TimeoutError)
+SCHEDULER_LOST = (CancelledError, ClosedClientError, CommClosedError, TimeoutError)
 """What a client raises when its scheduler is gone."""
+LOST = (
+    "The Dask scheduler was lost while tiles were made. Start it again, or leave it out to work on this "
+    "machine, and run the same command again: tiles that are done stay."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +167,7 @@ def _in_window(
     started: dict[Future[Report], Place] = {}
     finished = as_completed()
 
+    @_lost_is_named()
     def start(place: Place) -> None:
         home = {}
         if near is not None and workers:
@@ -178,20 +184,26 @@ def _in_window(
     try:
         for future in finished:
             place = started.pop(future)
-            try:
-                report = future.result()
-            except KilledWorker:
-                deaths.append(place)
-            except SCHEDULER_LOST as error:
-                msg = f"The Dask scheduler was lost ({error}). Start it and run again: done tiles stay."
-                raise RemoteError(msg) from error
-            else:
-                yield report
-            if (following := next(waiting, None)) is not None:
+            with _lost_is_named():
+                try:
+                    reports = [future.result()]
+                except KilledWorker:
+                    reports = []
+                    deaths.append(place)
+            yield from reports
+            for following in islice(waiting, 1):
                 start(following)
     finally:
         with suppress(*SCHEDULER_LOST):
             client.cancel(list(started), force=True)
+
+
+@contextmanager
+def _lost_is_named() -> Iterator[None]:
+    try:
+        yield
+    except SCHEDULER_LOST as error:
+        raise RemoteError(LOST) from error
 
 
 def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
