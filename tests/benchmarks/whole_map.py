@@ -1,14 +1,14 @@
 """A whole map from a slow server: what hides behind work, what the obvious script takes, blocks and dispatch.
 
 ``python -m tests.benchmarks.whole_map --work DIR`` makes the scenes once and writes WHOLE_MAP.md.
-
-Its parts were run at 256 x 256 pixels; the whole command has not been run yet, so there is no report.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -160,7 +160,9 @@ def main(
     work: Path, only: tuple[str, ...], side: int, workers: int, tile_size: int | None, share: int
 ) -> None:
     """Measure what is asked for; write the results if that is all."""
-    phases, season = only or PHASES, make_season(work, side)
+    phases = only or PHASES
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # its memory is not the driver's
+        season = apart.submit(make_season, work, side).result()
     watch = watch_the_processor()
     obvious = share if "obvious" in phases else 0
     calls: dict[str, Callable[[], Section]] = {
