@@ -27,7 +27,7 @@ class SlowRanges(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:  # the name the server calls
         time.sleep(self.pause)
         path = Path(self.translate_path(self.path))
-        size = path.stat().st_size
+        size, changed = path.stat().st_size, path.stat().st_mtime_ns
         wanted = self.headers.get("Range")
         first, _, last = (wanted or "bytes=0-").removeprefix("bytes=").partition("-")
         with path.open("rb") as file:
@@ -40,6 +40,7 @@ class SlowRanges(SimpleHTTPRequestHandler):
         self.send_response(206 if wanted else 200)
         if wanted:
             self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{size}")
+        self.send_header("ETag", f'"{changed:x}-{size:x}"')  # as object stores do
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         self.wfile.write(part)

@@ -145,15 +145,6 @@ def test_a_cache_keeps_blocks_for_neighbours_whatever_the_tiles(files):
     assert total.kept_blocks > 0
 
 
-def test_a_cache_stays_within_its_limit(files):
-    path, _ = files[10]
-    limit = 3 * BLOCK * BLOCK * 2
-    cache = BlockCache(limit)
-    for tile in tiles(grid(0, 0, HEIGHT, WIDTH), size=20):
-        read_on_grid(path, tile.geobox, cache=cache)
-    assert 0 < sum(block.nbytes for block in cache._blocks.values()) <= limit
-
-
 def test_over_http_no_byte_of_a_block_is_fetched_twice(tmp_path):
     """The server's log is the witness: what it sent is the blocks asked for, and headers."""
     pixels = numbers(1, (1024, 1024))

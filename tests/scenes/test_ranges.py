@@ -10,12 +10,12 @@ import pytest
 
 from tests.scenes.test_blocks import grid, numbers, write
 from tests.servers.faults import Fault, serve_with_faults
-from tests.servers.ranges import serve
+from tests.servers.ranges import Handler, RangeServer, in_thread, serve
 from toolkit.catalog.access import Access
 from toolkit.catalog.guard import Guard
 from toolkit.catalog.transport import Patience
 from toolkit.errors import AssetError, RemoteError, UnsafeReferenceError
-from toolkit.scenes.blocks import read_on_grid
+from toolkit.scenes.blocks import BlockCache, read_on_grid
 from toolkit.scenes.ranges import HEADER_BYTES, RangeFile
 from toolkit.scenes.stream import RangeStream
 
@@ -169,6 +169,47 @@ def test_a_file_replaced_while_it_is_read_is_an_error_not_a_mixture(folder):
     ):
         read_pixels(server)
     assert caught.value.reason == "changed"
+
+
+def quarters(server, cache):
+    """Read the four quarters of the file one after the other, as tiles do; pixels of each, and requests."""
+    for y in (0, 256):
+        for x in (0, 256):
+            found, counts = read_on_grid(
+                f"{server.url}/a.tif", grid(y, x, 256, 256), access=ACCESS, cache=cache
+            )
+            yield (y, x), found, counts.requests
+
+
+def test_a_header_is_asked_for_once_by_all_tiles_of_a_worker(folder):
+    with serve(folder) as server:
+        requests = []
+        for (y, x), found, asked in quarters(server, BlockCache()):
+            np.testing.assert_array_equal(found, PIXELS[y : y + 256, x : x + 256])
+            requests.append(asked)
+        starts = [one.range for one in server.log if one.range.startswith("bytes=0-")]
+    assert requests == [2, 1, 1, 1]
+    assert len(starts) == 1
+
+
+def test_a_file_replaced_between_two_tiles_is_read_anew(folder):
+    with serve(folder) as server:
+        reads = quarters(server, BlockCache())
+        next(reads)
+        write(folder / "a.tif", PIXELS[::-1].copy(), block=128)
+        for (y, x), found, _ in reads:
+            np.testing.assert_array_equal(found, PIXELS[::-1][y : y + 256, x : x + 256])
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"a"'])
+def test_a_header_without_a_strong_etag_is_not_kept(folder, tag):
+    class Weak(Handler):
+        def send(self, status, headers, body, **options):
+            del headers["ETag"]
+            super().send(status, headers | ({"ETag": tag} if tag else {}), body, **options)
+
+    with RangeServer(folder, Weak) as server, in_thread(server):
+        assert [asked for _, _, asked in quarters(server, BlockCache())] == [2, 2, 2, 2]
 
 
 def test_small_files_are_taken_whole_from_servers_without_ranges_and_large_ones_refused(folder):

@@ -6,8 +6,6 @@ nearest neighbour, is told in :mod:`toolkit.scenes.targets`.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +19,16 @@ from toolkit.area.grid import Lattice
 from toolkit.catalog.access import LOCAL, Access
 from toolkit.errors import AssetError
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.headers import Header
+from toolkit.scenes.kept import Kept
 from toolkit.scenes.opening import OpenFile, opened
 from toolkit.scenes.targets import Mask, Pixels, Target, nesting_of, target_of
 
 RUN_BYTES = 32_000_000
 """Most that is decoded at a time, but for a single row of blocks: an output coarser than the file may need
 all of it."""
+HEADERS_BYTES = 32_000_000
+"""Most memory for headers of remote files: a thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +42,17 @@ class BlockRange:
 
 
 class BlockCache:
-    """Decoded blocks that reach beyond a tile, kept for its neighbours; the oldest are dropped first."""
+    """What a worker keeps for neighbouring tiles: decoded blocks that reach beyond a tile, and headers."""
 
-    def __init__(self, limit_bytes: int = 256_000_000) -> None:
-        """Start empty; ``limit_bytes`` is the most memory that blocks may take."""
-        self._blocks: OrderedDict[tuple[str, int, int], Pixels] = OrderedDict()
-        self._limit, self._size, self._lock = limit_bytes, 0, threading.Lock()
+    def __init__(self, limit_bytes: int = 256_000_000, headers_bytes: int = HEADERS_BYTES) -> None:
+        """Start empty.
 
-    def take(self, key: tuple[str, int, int]) -> Pixels | None:
-        """Return a block if it is there."""
-        with self._lock:
-            if key in self._blocks:
-                self._blocks.move_to_end(key)
-            return self._blocks.get(key)
-
-    def keep(self, key: tuple[str, int, int], block: Pixels) -> None:
-        """Add a block."""
-        with self._lock:
-            if key in self._blocks:
-                return
-            self._blocks[key] = block.copy()  # a view would keep the whole read
-            self._size += block.nbytes
-            while self._size > self._limit:
-                _, dropped = self._blocks.popitem(last=False)
-                self._size -= dropped.nbytes
+        Args:
+            limit_bytes: most memory that blocks may take.
+            headers_bytes: most memory that headers of remote files may take.
+        """
+        self.blocks: Kept[tuple[str, int, int], Pixels] = Kept(limit_bytes)
+        self.headers: Kept[str, Header] = Kept(headers_bytes)
 
 
 def read_on_grid(
@@ -80,7 +69,7 @@ def read_on_grid(
         uri: path or URL.
         geobox: output grid.
         wanted: bool ``(y, x)``, True where pixels are needed; None needs all.
-        cache: where blocks are kept that reach beyond the grid, and looked for first.
+        cache: where headers, and blocks that reach beyond the grid, are kept and looked for first.
         access: how files of its catalog are read.
 
     Returns:
@@ -90,10 +79,14 @@ def read_on_grid(
         AssetError: the file cannot be read; names it.
         UnsafeReferenceError: the file may not be read.
     """
+    held = cache is not None and cache.headers.take(uri) is not None
     try:
         return _read_once(uri, geobox, wanted, cache, access)
     except AssetError as error:
-        if error.reason != "damaged" or "://" not in uri:
+        replaced = (
+            error.reason == "changed" and held
+        )  # between two tiles: the new file is read from its start
+        if not replaced and (error.reason != "damaged" or "://" not in uri):
             raise
     return _read_once(uri, geobox, wanted, cache, access)  # bytes may have been spoilt on their way
 
@@ -101,7 +94,7 @@ def read_on_grid(
 def _read_once(
     uri: str, geobox: GeoBox, wanted: Mask | None, cache: BlockCache | None, access: Access
 ) -> tuple[Pixels, ReadCounts]:
-    with opened(uri, access) as file:
+    with opened(uri, access, None if cache is None else cache.headers) as file:
         return _read_blocks(uri, file, target_of(file.pixels, geobox, wanted), cache)
 
 
@@ -126,7 +119,7 @@ def _read_blocks(
     height, width = file.pixels.block_shapes[0]
     needed, kept = target.needed.copy(), 0
     for row, column in np.argwhere(needed) if cache is not None else ():
-        block = cache.take((uri, int(row), int(column))) if cache is not None else None
+        block = cache.blocks.take((uri, int(row), int(column))) if cache is not None else None
         if block is not None:
             target.put(block, row * height, column * width)
             needed[row, column] = False
@@ -142,7 +135,9 @@ def _read_blocks(
         if cache is not None:
             for (row, column), block in _parts(pixels, run, (height, width)):
                 if target.beyond[row, column]:
-                    cache.keep((uri, row, column), block)
+                    cache.blocks.keep(
+                        (uri, row, column), block.copy(), block.nbytes
+                    )  # a view keeps the whole read
         requests += 1
         compressed += sum(stop - start for start, stop in spans)
     if file.remote is not None:

@@ -15,6 +15,8 @@ from toolkit.catalog.access import LOCAL, Access
 from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.redaction import redact
 from toolkit.errors import AssetError, CropglobeError
+from toolkit.scenes.headers import Header
+from toolkit.scenes.kept import Kept
 from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile
 from toolkit.scenes.stream import RangeStream
 
@@ -51,12 +53,13 @@ class OpenFile:
 
 
 @contextmanager
-def opened(uri: str, access: Access = LOCAL) -> Iterator[OpenFile]:
+def opened(uri: str, access: Access = LOCAL, headers: Kept[str, Header] | None = None) -> Iterator[OpenFile]:
     """Open a file; what goes wrong while it is open names it.
 
     Args:
         uri: path or URL.
         access: how files of its catalog are read.
+        headers: where the header of a remote file is kept, and looked for first.
 
     Raises:
         AssetError: the file cannot be read, has another format, or is built to exhaust memory.
@@ -66,19 +69,34 @@ def opened(uri: str, access: Access = LOCAL) -> Iterator[OpenFile]:
     if "://" in uri:
         access.guard.check(uri)
         ahead = JPEG2000_AHEAD if JPEG2000 in access.drivers else AHEAD_BYTES
-        remote = RangeFile(uri, access, ahead=ahead)
+        remote = RangeFile(uri, access, ahead=ahead, known=None if headers is None else headers.take(uri))
     try:
         with _dataset(uri, remote, access.drivers) as pixels:
             _check_size(uri, pixels)
             yield OpenFile(pixels, remote)
+    except CropglobeError:
+        _keep(headers, uri, None)
+        raise
     except (rasterio.errors.RasterioError, OSError) as error:
         cause = remote.failure if remote is not None else None
         failure: CropglobeError = cause or _unreadable(uri, error)
     else:
         if remote is None or remote.failure is None:
+            _keep(headers, uri, None if remote is None else remote.header)
             return
         failure = remote.failure  # GDAL went on without bytes it did not get
+    _keep(headers, uri, None)
     raise failure  # without its cause: GDAL's errors cannot travel between processes
+
+
+def _keep(headers: Kept[str, Header] | None, uri: str, header: Header | None) -> None:
+    """Keep the header of a file for the next tile, or forget it: it may be what was wrong."""
+    if headers is None:
+        return
+    if header is None:
+        headers.drop(uri)
+    else:
+        headers.keep(uri, header, len(header.content))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from toolkit.catalog.redaction import redact
 from toolkit.catalog.signing import forget, sign
 from toolkit.catalog.transport import BUSY, TROUBLE, Answer, send
 from toolkit.errors import AssetError, CropglobeError, RemoteError
+from toolkit.scenes.headers import Header, header_of
 
 HEADER_BYTES = 32_768
 """First read: the header of a cloud-optimised GeoTIFF with its tables of blocks."""
@@ -58,13 +59,16 @@ class _Again(Exception):  # noqa: N818  # no error: a reason to ask once more
 class RangeFile:
     """A file on a server; what was fetched of it is kept until it is dropped."""
 
-    def __init__(self, url: str, access: Access, *, ahead: int = AHEAD_BYTES) -> None:
+    def __init__(
+        self, url: str, access: Access, *, ahead: int = AHEAD_BYTES, known: Header | None = None
+    ) -> None:
         """Ask for nothing yet.
 
         Args:
             url: reference as it stands in the item, not signed.
             access: how files of its catalog are read.
             ahead: least bytes read at a time.
+            known: its header, from when it was read before.
         """
         self.failure: CropglobeError | None = None
         """What went wrong while GDAL read: its calls cannot carry exceptions."""
@@ -74,15 +78,21 @@ class RangeFile:
         """Bytes received."""
         self._url, self._access, self._ahead, self._patience = url, access, ahead, access.patience
         self._counting = threading.Lock()
-        self._size: int | None = None
-        self._tag: str | None = None
         self._direct: str | None = None
-        self._parts: dict[int, bytes] = {}
+        self._size = None if known is None else known.size
+        self._tag = None if known is None else known.tag
+        self._parts: dict[int, bytes] = {} if known is None else {0: known.content}
 
     @property
     def name(self) -> str:
         """Reference without signature."""
         return redact(self._url.partition("?")[0])
+
+    @property
+    def header(self) -> Header | None:
+        """What to give as ``known`` when it is read again; None if a change would go unnoticed."""
+        first = self._parts.get(0, b"")
+        return header_of(first, self._size, self._tag) if len(first) <= HEADER_BYTES else None
 
     def size(self) -> int:
         """Return the size in bytes; 0 after a failure."""
