@@ -74,7 +74,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
                     client=ready,
                     tell=tell,
                     interruption=job.interruption,
-                    near=job.cut.block,
+                    near=job.cut.group,
                     enough=partial(_tell_plan, job, tell),
                 ),
             )

@@ -24,7 +24,7 @@ from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
-from toolkit.maps.tiles import run_tiles
+from toolkit.maps.dispatch import run_tiles
 from toolkit.scenes.cropland import read_cropland
 
 TRIAL_EDGE = 32

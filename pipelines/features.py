@@ -29,7 +29,8 @@ from toolkit.cubes import cogs, store
 from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import CropglobeWarning
-from toolkit.maps.tiles import Stopwatch, publish, run_tiles
+from toolkit.maps.dispatch import run_tiles
+from toolkit.maps.tiles import Stopwatch, publish
 from toolkit.scenes.clear import ClearSky
 from toolkit.scenes.failures import Failures
 from toolkit.scenes.sensors import resolve_bands

@@ -30,7 +30,7 @@ from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import FeatureRecipe, emit_recipe
 from toolkit.learn.extract import extract_samples
 from toolkit.learn.samples import Samples, join_samples, write_samples
-from toolkit.maps.tiles import run_tiles
+from toolkit.maps.dispatch import run_tiles
 from toolkit.scenes.failures import FailedItem, Failures
 
 SAMPLES_FILE = "samples.zarr"

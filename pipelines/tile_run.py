@@ -19,9 +19,10 @@ from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder
 from toolkit.area.grid import Tile, inside
 from toolkit.errors import StorageError, TileDamagedWarning, TileQuarantinedWarning
+from toolkit.maps.dispatch import run_tiles
 from toolkit.maps.ledger import Ledger, Row, open_ledger
 from toolkit.maps.tile_files import remove_unused, store_tile
-from toolkit.maps.tiles import Kept, TileReport, run_tiles
+from toolkit.maps.tiles import Kept, TileReport
 from toolkit.scenes.failures import Failures
 
 NAMED = 5

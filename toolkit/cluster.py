@@ -208,7 +208,7 @@ def _local(workers: int) -> Iterator[LocalCluster]:
     """Processes that listen on loopback only; without an address the dashboard would listen everywhere.
 
     A task whose worker died is given back at once, not tried three times more among others that it may kill:
-    :func:`toolkit.maps.tiles.run_tiles` tries it again alone.
+    :func:`toolkit.maps.dispatch.run_tiles` tries it again alone.
     """
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),

@@ -22,7 +22,7 @@ from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.cluster import connect
 from toolkit.cubes.recipe import SENTINEL2_BANDS
 from toolkit.learn.checkpoint import read_checkpoint
-from toolkit.maps.tiles import run_tiles
+from toolkit.maps.dispatch import run_tiles
 from toolkit.simulate.scenes import COG_OPTIONS
 
 CLEAR = (2, 4, 5, 6, 7, 11)

@@ -1,28 +1,23 @@
 """Tiles: every one made once, joined to the whole, failures reported."""
 
-import gc
 import hashlib
-import os
-import signal
 from functools import partial
 from xml.etree import ElementTree as ET
 
-import dask
 import numpy as np
 import pytest
 import rasterio
 import xarray as xr
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
 from toolkit.area.grid import tiles
-from toolkit.cluster import connect
-from toolkit.errors import InputError, WorkerError
 from toolkit.legend import CROPGLOBE, Status
+from toolkit.maps.dispatch import run_tiles
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER, outside
 from toolkit.maps.tile_files import TileFile, encode_tile, store_tile
-from toolkit.maps.tiles import Kept, Stopwatch, TileReport, join_tiles, publish, run_tiles
+from toolkit.maps.tiles import Kept, Stopwatch, TileReport, join_tiles, publish
 
 GRID = GeoBox.from_bbox(BoundingBox(600000, 5600000, 601000, 5600700, crs="EPSG:32631"), resolution=10)
 
@@ -96,55 +91,6 @@ def test_where_no_tile_lies_the_layers_are_as_outside_the_area(tmp_path):
     counted = {row[0].text: int(row[6].text) for row in table.iter("Row")}
     with rasterio.open(tmp_path / "some" / "status.tif") as file:
         assert counted[str(int(Status.OUTSIDE_AREA))] == (file.read(1) == Status.OUTSIDE_AREA).sum()
-
-
-def test_first_failure_is_raised_as_it_was(client, tmp_path):
-    def fail(tile):
-        if tile.name == "r001_c001":
-            msg = f"tile {tile.name} is bad"
-            raise InputError(msg)
-        return tile.name
-
-    with pytest.raises(InputError, match="tile r001_c001 is bad"):
-        list(run_tiles(tiles(GRID, size=32), fail, client=client))
-
-
-def test_more_tiles_than_the_window_are_all_made(client):
-    assert sorted(run_tiles(range(100), abs, client=client)) == list(range(100))
-
-
-def die_on_seven(place):
-    """Kill the worker on one place."""
-    if place == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return place
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def worker_of(tile):
-    return tile, get_worker().address
-
-
-def test_tiles_of_one_block_go_to_one_worker_and_blocks_to_all():
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    with (
-        dask.config.set({"distributed.scheduler.work-stealing": False}),
-        LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster,
-        Client(cluster) as connected,
-    ):
-        found = dict(run_tiles(range(24), worker_of, client=connected, near=lambda tile: tile // 4))
-    blocks = [{found[tile] for tile in range(4 * block, 4 * block + 4)} for block in range(6)]
-    assert all(len(workers) == 1 for workers in blocks)
-    assert [blocks.count(one) for one in (blocks[0], blocks[1])] == [3, 3]
-
-
-def test_a_place_on_which_workers_die_is_set_apart_and_its_neighbours_are_made():
-    with connect(workers=2) as client:
-        made = sorted(run_tiles(range(12), die_on_seven, client=client, instead=lambda place: -place))
-        assert made == [-7, *(k for k in range(12) if k != 7)]
-        with pytest.raises(WorkerError, match="died on one tile twice"):
-            list(run_tiles(range(6, 8), die_on_seven, client=client))
-    gc.collect()  # sockets of the killed workers end here, where their warning is expected
 
 
 def test_stopwatch_books_time_under_stages():

@@ -31,6 +31,9 @@ def test_tiles_of_a_block_follow_each_other_and_cover_the_grid(y: int, x: int, s
     assert sum(tile.geobox.shape.y * tile.geobox.shape.x for tile in order) == 150 * 200
     blocks = [block for block, _ in groupby(order, key=cut.block)]
     assert len(blocks) == len(set(blocks))
+    groups = [group for group, _ in groupby(order, key=cut.group)]
+    assert len(groups) == len(set(groups))
+    assert len({(cut.group(tile), cut.block(tile)) for tile in order}) == len(blocks)  # a block is in one
     for tile in order:  # a tile lies in its block
         row, column = cut.block(tile)
         assert y + row * 64 <= tile.y.start < tile.y.stop <= y + (row + 1) * 64
@@ -41,6 +44,15 @@ def test_without_blocks_each_tile_stands_alone() -> None:
     cut = TileCut(size=50, lattice=None)
     order = list(cut.tiles(GRID))
     assert len({cut.block(tile) for tile in order}) == len(order) == 12
+    assert [cut.group(tile) for tile in order] == [(0, 0)] * 12  # three by four tiles
+
+
+@given(edge=st.sampled_from([16, 32, 64, 128]))
+def test_groups_are_four_tiles_across_and_whole_blocks(edge: int) -> None:
+    cut = TileCut(size=16, lattice=Lattice(y=0, x=0, height=edge, width=edge))
+    wide = max(64, edge)
+    for tile in cut.tiles(GRID):
+        assert cut.group(tile) == (tile.y.start // wide, tile.x.start // wide)
 
 
 def test_the_budget_is_the_users_or_the_default_or_with_tiles_of_the_users_a_share_of_the_machine() -> None:

@@ -1,0 +1,112 @@
+"""Dispatch: every tile is made once, whatever becomes of the workers; neighbours by one of them."""
+
+import gc
+import os
+import signal
+import time
+
+import dask
+import pytest
+from distributed import Client, LocalCluster, get_worker
+
+from toolkit.cluster import connect
+from toolkit.errors import InputError, WorkerError
+from toolkit.maps import dispatch
+from toolkit.maps.dispatch import run_tiles
+
+IN_PROCESS = {
+    "processes": False,
+    "protocol": "tcp",
+    "host": "127.0.0.1",
+    "dashboard_address": "127.0.0.1:0",
+}
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two threads in this process: the protocol is the same, the start is fast."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, **IN_PROCESS) as cluster,
+        Client(cluster) as connected,
+    ):
+        yield connected
+
+
+def test_first_failure_is_raised_as_it_was(client):
+    def fail(place):
+        if place == 5:
+            msg = f"tile {place} is bad"
+            raise InputError(msg)
+        return place
+
+    with pytest.raises(InputError, match="tile 5 is bad"):
+        list(run_tiles(range(12), fail, client=client))
+
+
+def test_more_tiles_than_the_window_are_all_made(client):
+    assert sorted(run_tiles(range(100), abs, client=client)) == list(range(100))
+
+
+def die_on_seven(place):
+    """Kill the worker on one place."""
+    if place == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return place
+
+
+def worker_of(tile):
+    time.sleep(0.02)
+    return tile, get_worker().address
+
+
+def four(tile):
+    return tile // 4
+
+
+def test_tiles_of_a_group_go_to_one_worker_and_groups_to_all():
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(n_workers=2, threads_per_worker=1, **IN_PROCESS) as cluster,
+        Client(cluster) as connected,
+    ):
+        found = dict(run_tiles(range(24), worker_of, client=connected, near=four))
+    groups = [{found[tile] for tile in range(4 * group, 4 * group + 4)} for group in range(6)]
+    assert sum(len(workers) == 1 for workers in groups) >= 5  # the last may be shared when none is left
+    assert len(set(found.values())) == 2
+
+
+def test_workers_that_come_later_get_tiles(monkeypatch):
+    monkeypatch.setattr(dispatch, "LOOK_S", 0.1)
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(n_workers=1, threads_per_worker=1, **IN_PROCESS) as cluster,
+        Client(cluster) as connected,
+    ):
+        reports = run_tiles(range(80), worker_of, client=connected, near=four)
+        found = dict([next(reports)])
+        cluster.scale(3)
+        found |= dict(reports)
+    assert len(found) == 80
+    assert len(set(found.values())) == 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_only_worker_is_lost_and_the_next_one_makes_what_was_meant_for_it(monkeypatch):
+    """Dask leaves tasks that preferred a worker without one, if there was none when they came."""
+    monkeypatch.setattr(dispatch, "LOOK_S", 0.5)
+    with connect(workers=1) as client:
+        made = sorted(
+            run_tiles(range(16), die_on_seven, client=client, instead=lambda tile: -tile, near=four)
+        )
+    assert made == [-7, *(k for k in range(16) if k != 7)]
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_place_on_which_workers_die_is_set_apart_and_its_neighbours_are_made():
+    with connect(workers=2) as client:
+        made = sorted(run_tiles(range(12), die_on_seven, client=client, instead=lambda place: -place))
+        assert made == [-7, *(k for k in range(12) if k != 7)]
+        with pytest.raises(WorkerError, match="died on one tile twice"):
+            list(run_tiles(range(6, 8), die_on_seven, client=client))
+    gc.collect()  # sockets of the killed workers end here, where their warning is expected

@@ -1,0 +1,193 @@
+"""Tiles through a Dask cluster: a few per worker at a time, neighbours to one worker, no tile lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from copy import copy
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from distributed import Client, Future, KilledWorker, as_completed
+from distributed.client import ClosedClientError
+from distributed.comm.core import CommClosedError
+
+from toolkit.errors import CropglobeError, RemoteError, WorkerError
+from toolkit.maps.lanes import Lanes, assigned
+
+TASKS_PER_WORKER = 4
+"""Tiles handed to the cluster ahead of need; the rest wait here, so that the graph stays small."""
+LOOK_S = 5.0
+"""How often is looked which workers there are."""
+POLL_S = 0.01
+SCHEDULER_LOST = (CancelledError, ClosedClientError, CommClosedError, TimeoutError)
+"""What a client raises when its scheduler is gone."""
+LOST = (
+    "The Dask scheduler was lost while tiles were made. Start it again, or leave it out to work on this "
+    "machine, and run the same command again: tiles that are done stay."
+)
+
+Place = TypeVar("Place")
+Report = TypeVar("Report")
+
+
+def run_tiles(
+    tiles: Iterable[Place],
+    work: Callable[[Place], Report],
+    *,
+    client: Client,
+    instead: Callable[[Place], Report] | None = None,
+    near: Callable[[Place], Hashable] = id,
+) -> Iterator[Report]:
+    """Work on tiles on a cluster and yield what each gives, as they finish.
+
+    A tile on which a worker died is tried once more after all others, alone, so that no tile is blamed for
+    what its neighbour on the same worker did. Workers may come and go.
+
+    Args:
+        tiles: tiles, or what stands for them; those of a group after each other.
+        work: works on one tile; sent to the workers, so it must be picklable.
+        client: Dask client.
+        instead: gives the report of a tile on which workers died twice; by default that is an error.
+        near: gives the same for a group of tiles that share blocks of the files: one worker makes them, as
+            long as no other is idle, so that it decodes those blocks once.
+
+    Raises:
+        WorkerError: workers died on a tile twice.
+        RemoteError: the scheduler was lost.
+        Exception: what ``work`` raised for the first tile that failed; tiles not yet started are cancelled.
+    """
+    suspects: list[Place] = []
+    yield from _in_window(Lanes(tiles, near), work, client, suspects)
+    for place in suspects:
+        again: list[Place] = []
+        yield from _in_window(Lanes([place], near), work, client, again)
+        if again and instead is None:
+            msg = (
+                "The workers died on one tile twice, most often for lack of memory. Use smaller tiles "
+                "(--tile-size) or fewer workers (--workers)."
+            )
+            raise WorkerError(msg)
+        if again and instead is not None:
+            yield instead(place)
+
+
+def _in_window(
+    waiting: Lanes[Place], work: Callable[[Place], Report], client: Client, deaths: list[Place]
+) -> Iterator[Report]:
+    """Work on tiles, a few per worker in the cluster's hands; note those on which workers died."""
+    window = _Window(client, work, waiting)
+    try:
+        with _lost_is_named():
+            window.look()
+        while window.started:
+            with _lost_is_named():
+                future, task = window.next_finished()
+                try:
+                    reports = [future.result()]
+                except KilledWorker:
+                    reports = []
+                    deaths.append(task.place)
+            yield from reports
+            with _lost_is_named():
+                window.start(task.lane)
+    finally:
+        with suppress(*SCHEDULER_LOST):
+            client.cancel(list(window.started), force=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task(Generic[Place]):
+    """A tile in the cluster's hands."""
+
+    place: Place
+    lane: int
+    home: str | None
+    """Worker that it was meant for."""
+
+
+class _Window(Generic[Place, Report]):
+    """The tiles in the cluster's hands."""
+
+    def __init__(self, client: Client, work: Callable[[Place], Report], waiting: Lanes[Place]) -> None:
+        self.started: dict[Future[Report], _Task[Place]] = {}
+        self._client, self._work, self._waiting = client, work, waiting
+        self._finished = as_completed()
+        self._homes: list[str] = []
+        self._there: frozenset[str] = frozenset()
+        self._looked = 0.0
+
+    def start(self, lane: int) -> None:
+        """Start the next tile of a lane, if one waits."""
+        place = self._waiting.take(lane)
+        if place is not None:
+            self._submit(place, lane)
+
+    def next_finished(self) -> tuple[Future[Report], _Task[Place]]:
+        """Wait for a tile that is done, or failed."""
+        while True:
+            while not self._finished.has_ready():
+                if time.monotonic() > self._looked + LOOK_S:
+                    self.look()
+                time.sleep(POLL_S)
+            future = next(self._finished)
+            if future in self.started:  # else it was started again
+                return future, self.started.pop(future)
+
+    def look(self) -> None:
+        """See which workers there are: a lane for each, and no tile waits for one that is gone."""
+        known = len(self._homes)
+        self._there = frozenset(self._client.scheduler_info(n_workers=-1)["workers"])
+        self._homes = assigned(self._homes, sorted(self._there))
+        self._looked = time.monotonic()
+        for lane in range(known, max(1, len(self._homes))):
+            for _ in range(TASKS_PER_WORKER):
+                self.start(lane)
+        if self._there:
+            self._start_stuck_again()
+
+    def _start_stuck_again(self) -> None:
+        """Start tiles again that were meant for a worker that is gone, and that no other has got.
+
+        Dask (2026.8) leaves a task with a preferred worker in the state "no-worker" for ever, if there was no
+        worker at all when it came: a map waited for ever after its only worker was killed.
+        """
+        lost = [
+            future for future, task in self.started.items()
+            if task.home is not None and task.home not in self._there and not future.done()
+        ]  # fmt: skip
+        if not lost:
+            return
+        held = {key for keys in self._client.processing().values() for key in keys}
+        for future in lost:
+            if future.key not in held:
+                task = self.started.pop(future)
+                self._client.cancel([future], force=True)
+                self._submit(task.place, task.lane)
+
+    def _submit(self, place: Place, lane: int) -> None:
+        home = self._homes[lane] if lane < len(self._homes) else None
+        home = home if home in self._there else None
+        wish = {} if home is None else {"workers": [home], "allow_other_workers": True}
+        future = self._client.submit(_attempt, self._work, place, pure=False, **wish)
+        self.started[future] = _Task(place, lane, home)
+        self._finished.add(future)
+
+
+@contextmanager
+def _lost_is_named() -> Iterator[None]:
+    try:
+        yield
+    except SCHEDULER_LOST as error:
+        raise RemoteError(LOST) from error
+
+
+def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
+    """Work on a tile; our own errors travel without their cause, which GDAL's errors make unpicklable."""
+    try:
+        return work(tile)
+    except CropglobeError as error:
+        failure = copy(error)
+    raise failure
