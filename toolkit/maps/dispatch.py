@@ -1,4 +1,4 @@
-"""Tiles through a Dask cluster: a few per worker at a time, neighbours to one worker, no tile lost."""
+"""Tiles through a Dask cluster: a few per worker, neighbours to one, none lost."""
 
 from __future__ import annotations
 
