@@ -16,8 +16,11 @@ import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 
-from pipelines import crop_map  # noqa: F401  # a driver that dispatches has it loaded
-from pipelines.config import MapRequest
+from pipelines import (
+    crop_map,  # noqa: F401  # a driver that dispatches has it loaded
+    plan,
+)
+from pipelines.config import MapRequest, PlanRequest
 from tests.benchmarks.machine import surroundings, watch_the_processor
 from tests.benchmarks.reading import served
 from tests.benchmarks.results import Outcome, Section, document, figure
@@ -32,10 +35,12 @@ from tests.benchmarks.whole_map_parts import (
     openings,
     read_log,
     run_map,
+    server_cpu_seconds,
 )
 from toolkit.area.season import Season
 from toolkit.catalog.saved_items import read_items
 from toolkit.cluster import connect
+from toolkit.maps.memory import DEFAULT_BUDGET
 from toolkit.storage import write_text
 
 RESULTS = Path(__file__).with_name("WHOLE_MAP.md")
@@ -62,7 +67,9 @@ def map_section(season: Path, work: Path, workers: int, tile_size: int | None, o
     log.unlink(missing_ok=True)
     out = work / f"map-{season.name}-{workers}-{time.time_ns()}"  # never resumed
     with served(season, log=log) as url:
+        before = server_cpu_seconds()
         made, costs = run_map(request(season, url, out, tile_size), workers)
+        beside = server_cpu_seconds() - before
         wanted = openings(read_log(log))
         with connect(workers=CORES) as client:
             download_s, received = download_seconds(client, out / "items.json", url, wanted)
@@ -70,6 +77,7 @@ def map_section(season: Path, work: Path, workers: int, tile_size: int | None, o
             ["whole map", f"{costs.wall_s:.1f}"],
             ["CPU, driver and workers", f"{costs.cpu_s:.1f}"],
             ["CPU / cores", f"{costs.cpu_s / CORES:.1f}"],
+            ["CPU of the server, on the same cores, not counted", f"{beside:.1f}"],
             [f"download alone, {received / 1e6:.0f} MB", f"{download_s:.1f}"],
             *([f"all workers: {name}", f"{value:.1f}"] for name, value in made.worker_seconds.items()),
         ]
@@ -110,10 +118,11 @@ def _obvious(out: Path, share: int) -> tuple[float, float]:
     return float(np.mean(ours[:rows][both] == theirs[both])), seconds
 
 
-def blocks_section(season: Path, work: Path, workers: int, tile_size: int | None) -> Section:
-    """Count the blocks decoded, of one granule and of two that overlap, over those needed."""
-    rows, outcomes = [], []
+def blocks_section(season: Path, small: Path, work: Path, workers: int, tile_size: int | None) -> Section:
+    """Count the blocks decoded over those needed, and the memory of workers over what was planned."""
+    rows, outcomes, peaks = [], [], {}
     for name, folder in {
+        "a sixteenth of the area": small,
         "one granule": season,
         "two that overlap": two_granules(season, work / "granules"),
     }.items():
@@ -121,17 +130,28 @@ def blocks_section(season: Path, work: Path, workers: int, tile_size: int | None
         asked = request(folder, "", out, tile_size).model_copy(
             update={"catalog": str(folder / "catalog.json")}
         )
-        made, _ = run_map(asked, workers)
+        made, costs = run_map(asked, workers)
+        peaks[name] = max(costs.peak_bytes)
         with rasterio.open(out / "crop_map.tif") as file:
             geobox = GeoBox.from_rio(file)
         needed = blocks_needed(out / "items.json", geobox, Season(year=YEAR)).blocks
-        rows.append([name, str(made.reads.blocks), str(needed), str(made.reads.kept_blocks)])
+        counts = str(made.reads.blocks), str(needed), str(made.reads.kept_blocks)
+        rows.append([name, *counts, f"{peaks[name] / 2**20:.0f}"])
         what = f"decoded over needed, {name}"
         outcomes.append(Outcome(what=what, measured=made.reads.blocks / needed, limit=1.1, at_most=True))
-    columns = ("scenes", "decoded", "needed", "kept")
-    return Section(
-        title="Blocks", text=f"{workers} workers, from a disk.", columns=columns, rows=rows, outcomes=outcomes
-    )
+    asked = request(season, "", work / "plan", tile_size).model_dump()
+    asked |= {"catalog": str(season / "catalog.json"), "no_trial": True}
+    planned = plan.run(PlanRequest(**asked), progress=False).worker_bytes
+    of_small, of_all = peaks["a sixteenth of the area"], peaks["one granule"]
+    for what, measured, limit in (
+        ("memory of a worker over the plan's figure", of_all / planned, 1.1),
+        ("memory of a worker over the budget", of_all / DEFAULT_BUDGET, 1.0),
+        ("memory of a worker, 16 times the area", of_all / of_small, 1.05),
+    ):
+        outcomes.append(Outcome(what=what, measured=measured, limit=limit, at_most=True))
+    columns = ("scenes", "decoded", "needed", "kept", "MiB of a worker")
+    text = f"{workers} workers, from a disk; the plan says {planned / 2**20:.0f} MiB."
+    return Section(title="Blocks and memory", text=text, columns=columns, rows=rows, outcomes=outcomes)
 
 
 def dispatch_section() -> Section:
@@ -163,12 +183,13 @@ def main(
     phases = only or PHASES
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # its memory is not the driver's
         season = apart.submit(make_season, work, side).result()
+        small = apart.submit(make_season, work, side // 4).result()
     watch = watch_the_processor()
     obvious = share if "obvious" in phases else 0
     calls: dict[str, Callable[[], Section]] = {
         "dispatch": dispatch_section,  # first: it measures the driver's peak memory
         "map": lambda: map_section(season, work, workers, tile_size, obvious),
-        "blocks": lambda: blocks_section(season, work, workers, tile_size),
+        "blocks": lambda: blocks_section(season, small, work, workers, tile_size),
     }
     wanted = {"map" if phase == "obvious" else phase for phase in phases}
     sections = [call() for name, call in calls.items() if name in wanted]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import rasterio
 from distributed import Client
 from odc.geo.geobox import GeoBox
@@ -36,6 +37,7 @@ CLOUD_AMOUNT = 0.31
 NO_DATA, CLOUDY = 0, (3, 7, 8, 9, 10)
 """Codes of the scene classification: outside the swath; shadow, clouds of all kinds, cirrus."""
 
+SERVER = "tests.benchmarks.slow_server"
 Span = tuple[int, int]
 
 
@@ -105,6 +107,12 @@ def cpu_seconds() -> float:
     """CPU seconds of this process, of user and system."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+def server_cpu_seconds() -> float:
+    """CPU seconds of the server that this process started."""
+    servers = [one for one in psutil.Process().children() if SERVER in one.cmdline()]
+    return sum(one.cpu_times().user + one.cpu_times().system for one in servers)
 
 
 def read_log(path: Path) -> list[tuple[str, Span]]:
