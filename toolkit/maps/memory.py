@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import MemoryBudgetError
+from toolkit.scenes.blocks import HEADERS_BYTES, KEPT_BYTES
 
 GIB = 2**30
 SIZES = (1024, 512, 256, 128)
@@ -14,14 +15,12 @@ SIZES = (1024, 512, 256, 128)
 DEFAULT_BUDGET = int(1.5 * GIB)
 """Memory of a worker where the user names none, bytes."""
 LIBRARIES = 950_000_000
-"""What a worker takes beside a tile's pixels and kept blocks, bytes: libraries, engines tried and chosen.
+"""What a worker takes beside a tile's pixels and what it keeps for others, bytes: libraries, engines.
 
 Peaks of workers that mapped a season of 41 scenes from a server: 1,237 and, of two workers in a longer map,
-1,327 MB with tiles of 256 pixels; 1,640 with 512; 3,146 with 1024. With kept blocks and pixels as below, the
-figure is 1 to 8 % above them.
+1,330 MB with tiles of 256 pixels; 1,640 with 512; 3,146 with 1024. The figure is 7 % below to 8 % above them,
+without the headers that workers have kept since.
 """
-KEPT_BLOCKS = 256_000_000
-"""Most decoded blocks that a worker keeps for neighbouring tiles, bytes."""
 RESULT_BYTES = 150
 """Bytes of a pixel while its classes are computed: probabilities in double precision and the layers."""
 
@@ -50,7 +49,7 @@ def memory_need(recipes: Sequence[FeatureRecipe], n_scenes: Sequence[int]) -> Me
         n_scenes: most scenes over one place, for each sensor.
     """
     pixel = max(_pixel_bytes(recipe, n) for recipe, n in zip(recipes, n_scenes, strict=True))
-    return MemoryNeed(base=LIBRARIES + KEPT_BLOCKS, pixel=pixel + RESULT_BYTES)
+    return MemoryNeed(base=LIBRARIES + KEPT_BYTES + HEADERS_BYTES, pixel=pixel + RESULT_BYTES)
 
 
 def _pixel_bytes(recipe: FeatureRecipe, n_scenes: int) -> int:

@@ -27,6 +27,8 @@ from toolkit.scenes.targets import Mask, Pixels, Target, nesting_of, target_of
 RUN_BYTES = 32_000_000
 """Most that is decoded at a time, but for a single row of blocks: an output coarser than the file may need
 all of it."""
+KEPT_BYTES = 256_000_000
+"""Most memory for decoded blocks that reach beyond a tile."""
 HEADERS_BYTES = 32_000_000
 """Most memory for headers of remote files: a thousand of them."""
 
@@ -44,7 +46,7 @@ class BlockRange:
 class BlockCache:
     """What a worker keeps for neighbouring tiles: decoded blocks that reach beyond a tile, and headers."""
 
-    def __init__(self, limit_bytes: int = 256_000_000, headers_bytes: int = HEADERS_BYTES) -> None:
+    def __init__(self, limit_bytes: int = KEPT_BYTES, headers_bytes: int = HEADERS_BYTES) -> None:
         """Start empty.
 
         Args:
