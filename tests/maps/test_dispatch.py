@@ -4,6 +4,9 @@ import gc
 import os
 import signal
 import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import dask
 import pytest
@@ -99,6 +102,32 @@ def test_the_only_worker_is_lost_and_the_next_one_makes_what_was_meant_for_it(mo
             run_tiles(range(16), die_on_seven, client=client, instead=lambda tile: -tile, near=four)
         )
     assert made == [-7, *(k for k in range(16) if k != 7)]
+    gc.collect()
+
+
+@dataclass
+class Fatal:
+    """Ends its worker when it is fetched for the first time."""
+
+    tile: int
+    mark: Path
+
+    def __reduce__(self):
+        if self.tile == 7 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Fatal, (self.tile, self.mark)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_is_lost_between_a_tile_and_its_report_is_made_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(dispatch, "LOOK_S", 0.5)
+    monkeypatch.setattr(dispatch, "FETCH_S", 0.5)
+    work = partial(Fatal, mark=tmp_path / "mark")
+    with connect(workers=1) as client:
+        made = sorted(one.tile for one in run_tiles(range(12), work, client=client, near=four, instead=work))
+    assert made == list(range(12))
+    assert (tmp_path / "mark").exists()
     gc.collect()
 
 

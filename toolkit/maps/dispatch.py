@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -22,6 +22,8 @@ TASKS_PER_WORKER = 4
 LOOK_S = 5.0
 """How often is looked which workers there are."""
 POLL_S = 0.01
+FETCH_S = 2.0
+"""First wait for what a tile that is done gave; if it is not lost, the next wait is twice as long."""
 SCHEDULER_LOST = (CancelledError, ClosedClientError, CommClosedError, TimeoutError)
 """What a client raises when its scheduler is gone."""
 LOST = (
@@ -86,7 +88,7 @@ def _in_window(
             with _lost_is_named():
                 future, task = window.next_finished()
                 try:
-                    reports = [future.result()]
+                    reports = window.fetched(future, task)
                 except KilledWorker:
                     reports = []
                     deaths.append(task.place)
@@ -136,6 +138,20 @@ class _Window(Generic[Place, Report]):
             if future in self.started:  # else it was started again
                 return future, self.started.pop(future)
 
+    def fetched(self, future: Future[Report], task: _Task[Place]) -> list[Report]:
+        """Return what a tile gave; nothing if that was lost with its worker, then it is started again."""
+        wait = FETCH_S
+        while True:
+            try:
+                return [future.result(timeout=wait)]
+            except TimeoutError:
+                if future.status == "error":  # raised by the work itself
+                    raise
+            if future.key not in self._held([future]):
+                self._start_again(future, task)
+                return []
+            wait *= 2
+
     def look(self) -> None:
         """See which workers there are: a lane for each, and no tile waits for one that is gone."""
         known = len(self._homes)
@@ -149,23 +165,30 @@ class _Window(Generic[Place, Report]):
             self._start_stuck_again()
 
     def _start_stuck_again(self) -> None:
-        """Start tiles again that were meant for a worker that is gone, and that no other has got.
-
-        Dask (2026.8) leaves a task with a preferred worker in the state "no-worker" for ever, if there was no
-        worker at all when it came: a map waited for ever after its only worker was killed.
-        """
-        lost = [
+        """Start tiles again that were meant for a worker that is gone, and that no other has got."""
+        gone = [
             future for future, task in self.started.items()
             if task.home is not None and task.home not in self._there and not future.done()
         ]  # fmt: skip
-        if not lost:
-            return
-        held = {key for keys in self._client.processing().values() for key in keys}
-        for future in lost:
+        held = self._held(gone) if gone else set()
+        for future in gone:
             if future.key not in held:
-                task = self.started.pop(future)
-                self._client.cancel([future], force=True)
-                self._submit(task.place, task.lane)
+                self._start_again(future, self.started.pop(future))
+
+    def _held(self, futures: Sequence[Future[Report]]) -> set[object]:
+        """Return the keys of what workers compute, or have computed and still hold."""
+        at_work = {key for keys in self._client.processing().values() for key in keys}
+        return at_work | {key for key, holders in self._client.who_has(futures).items() if holders}
+
+    def _start_again(self, future: Future[Report], task: _Task[Place]) -> None:
+        """Start a tile again, on any worker.
+
+        Dask (2026.8) leaves a task with a preferred worker in the state "no-worker" for ever, if there was no
+        worker at all when it came, or came back as its result was lost with a worker. So a map waited for
+        ever after its only worker was killed, and after the 71st of a hundred random kills.
+        """
+        self._client.cancel([future], force=True)
+        self._submit(task.place, task.lane)
 
     def _submit(self, place: Place, lane: int) -> None:
         home = self._homes[lane] if lane < len(self._homes) else None
