@@ -73,7 +73,6 @@ def model_item(checkpoint: Checkpoint) -> pystac.Item:
     files = checkpoint_files(checkpoint)
     weights = _file(WEIGHTS, files[WEIGHTS], "application/octet-stream", ["mlm:model", "mlm:weights"])
     weights.extra_fields["mlm:artifact_type"] = "safetensors"
-    weights.extra_fields["bands"] = item.properties["bands"]  # STAC 1.1 wants an asset that has them, too
     item.add_asset("weights", weights)
     item.add_asset("card", _file(CARD, files[CARD], pystac.MediaType.JSON, ["metadata"]))
     return item
