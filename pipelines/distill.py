@@ -12,7 +12,6 @@ from pipelines.progress import Progress
 from pipelines.train import HELD_OUT, labelled_samples
 from toolkit.learn.checkpoint import CARD, Checkpoint, read_checkpoint, write_checkpoint
 from toolkit.learn.distill import DEFAULTS, DistillConfig, distill
-from toolkit.learn.model_item import described
 from toolkit.learn.resume import Journal
 from toolkit.learn.samples import read_samples
 from toolkit.learn.train_config import Epoch
@@ -75,7 +74,7 @@ def run(config: DistillRequest, *, progress: bool = True) -> Student:
     if journal.path.is_file():
         tell.stage("an interrupted training is here; if it is this one, it goes on")
     student = distill(teacher, samples, unlabelled, _asked(config), progress=report, journal=journal)
-    path = write_checkpoint(student, config.out, overwrite=True, beside=described(student))
+    path = write_checkpoint(student, config.out, overwrite=True)
     journal.remove()  # not before the model is safe
     config.write(beside(config.out, "{}.yaml"))
     return Student(checkpoint=student, path=path)

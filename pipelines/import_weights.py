@@ -10,7 +10,6 @@ from pipelines.learn_config import ImportWeightsRequest
 from toolkit.errors import InputError
 from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
 from toolkit.learn.cropglobe_files import read_cropglobe
-from toolkit.learn.model_item import described
 from toolkit.learn.published_weights import band_statistics, import_weights
 from toolkit.learn.samples import read_samples
 from toolkit.storage import check_free
@@ -62,6 +61,6 @@ def run(config: ImportWeightsRequest) -> ImportedModel:
         mean=mean,
         std=std,
     )
-    path = write_checkpoint(checkpoint, config.out, overwrite=True, beside=described(checkpoint))
+    path = write_checkpoint(checkpoint, config.out, overwrite=True)
     config.write(beside(config.out, "{}.yaml"))
     return ImportedModel(checkpoint=checkpoint, path=path)

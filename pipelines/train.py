@@ -15,7 +15,6 @@ from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError, LabelError
 from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
 from toolkit.learn.cropglobe_files import countries_in, load_cropglobe
-from toolkit.learn.model_item import described
 from toolkit.learn.resume import Journal
 from toolkit.learn.samples import Samples, join_samples, read_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
@@ -102,7 +101,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
         progress=report,
         journal=journal,
     )
-    path = write_checkpoint(checkpoint, config.out, overwrite=True, beside=described(checkpoint))
+    path = write_checkpoint(checkpoint, config.out, overwrite=True)
     journal.remove()  # not before the model is safe
     config.write(beside(config.out, "{}.yaml"))
     return TrainedModel(checkpoint=checkpoint, path=path)

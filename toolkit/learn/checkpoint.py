@@ -91,7 +91,8 @@ class Checkpoint:
     @property
     def content_hash(self) -> str:
         """sha256 of weights and card, as hexadecimal digits; the same before and after writing."""
-        return hashlib.sha256(b"".join(checkpoint_files(self).values())).hexdigest()
+        weights = _weights_bytes(self)
+        return hashlib.sha256(weights + _card_bytes(self, weights)).hexdigest()
 
     def build(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode, on the CPU."""
@@ -119,26 +120,13 @@ def normalise(
         return (series - shift) / np.asarray(std, np.float32)[:, None]
 
 
-def checkpoint_files(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """Return name and content of the files of a checkpoint; the same checkpoint gives the same bytes."""
-    weights = _weights_bytes(checkpoint)
-    return {WEIGHTS: weights, CARD: _card_bytes(checkpoint, weights)}
-
-
-def write_checkpoint(
-    checkpoint: Checkpoint,
-    folder: str | Path,
-    *,
-    overwrite: bool = False,
-    beside: Mapping[str, bytes] | None = None,
-) -> Path:
+def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write a checkpoint, complete or not at all; the same checkpoint gives the same bytes.
 
     Args:
         checkpoint: what to write.
         folder: folder to make.
         overwrite: replace a checkpoint that is there.
-        beside: further files for others to read, by name: :func:`toolkit.learn.model_item.described`.
 
     Returns:
         The folder.
@@ -147,10 +135,10 @@ def write_checkpoint(
         StorageError: the name is taken, or the disk refuses.
     """
     folder = Path(folder)
-    files = {**(beside or {}), **checkpoint_files(checkpoint)}
+    weights = _weights_bytes(checkpoint)
     with whole_folder(folder, mark=CARD, overwrite=overwrite) as part:
-        for name, content in files.items():
-            (part / name).write_bytes(content)
+        (part / WEIGHTS).write_bytes(weights)
+        (part / CARD).write_bytes(_card_bytes(checkpoint, weights))
     return folder
 
 
