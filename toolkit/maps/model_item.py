@@ -1,6 +1,6 @@
-"""The STAC item of a trained model: what goes in, what comes out, which files (MLM extension).
+"""The STAC item of a trained model: what goes in, what comes out, which files.
 
-Fields: github.com/stac-extensions/mlm, version 1.4.0. What a model does not know of itself is left out.
+Source of the fields: Machine Learning Model extension 1.4.0, github.com/stac-extensions/mlm.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _array(sizes: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _output(checkpoint: Checkpoint) -> dict[str, Any]:
-    classes = [
+    classes = [  # no titles: PyPI's stac-model 0.7 refuses them
         {**class_entry(k, crop.name, crop.color), "description": f"{crop.name}; {k + 1} in maps"}
         for k, crop in enumerate(checkpoint.legend.classes)
     ]

@@ -164,20 +164,15 @@ def file_asset(
 
 
 def class_entry(value: int, name: str, color: tuple[int, int, int]) -> dict[str, Any]:
-    """Return a class as the classification extension wants it: ``name`` for machines, ``title`` for people.
+    """Return a class as the classification extension wants it, with a name for machines.
 
     Args:
         value: what stands for it.
-        name: class name.
+        name: class name for people.
         color: red, green, blue, each 0 to 255.
     """
     word = re.sub(r"[^0-9A-Za-z_-]+", "_", name).strip("_") or f"class_{value}"
-    return {
-        "value": value,
-        "name": word,
-        "title": name,
-        "color_hint": "{:02X}{:02X}{:02X}".format(*color),
-    }
+    return {"value": value, "name": word, "color_hint": "{:02X}{:02X}{:02X}".format(*color)}
 
 
 def public_address(item: pystac.Item) -> str | None:
@@ -231,6 +226,6 @@ def _classes(layer: Layer, legend: Legend, pixels: Mapping[str, int]) -> list[di
     if layer.nodata is not None:
         classes.append({"value": layer.nodata, "name": "nodata", "title": "no data", "nodata": True})
     for value, (name, color) in sorted(named.items()):
-        entry = class_entry(value, name, color)
+        entry = {**class_entry(value, name, color), "title": name}
         classes.append(entry | ({"count": pixels[name]} if layer.name == "crop" else {}))
     return classes
