@@ -15,6 +15,7 @@ from toolkit.learn.distill import DEFAULTS, DistillConfig, distill
 from toolkit.learn.resume import Journal
 from toolkit.learn.samples import read_samples
 from toolkit.learn.train_config import Epoch
+from toolkit.maps.model_item import write_model_item
 from toolkit.storage import check_free
 
 
@@ -75,6 +76,7 @@ def run(config: DistillRequest, *, progress: bool = True) -> Student:
         tell.stage("an interrupted training is here; if it is this one, it goes on")
     student = distill(teacher, samples, unlabelled, _asked(config), progress=report, journal=journal)
     path = write_checkpoint(student, config.out, overwrite=True)
+    write_model_item(path)
     journal.remove()  # not before the model is safe
     config.write(beside(config.out, "{}.yaml"))
     return Student(checkpoint=student, path=path)

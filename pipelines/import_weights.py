@@ -12,6 +12,7 @@ from toolkit.learn.checkpoint import CARD, Checkpoint, write_checkpoint
 from toolkit.learn.cropglobe_files import read_cropglobe
 from toolkit.learn.published_weights import band_statistics, import_weights
 from toolkit.learn.samples import read_samples
+from toolkit.maps.model_item import write_model_item
 from toolkit.storage import check_free
 
 
@@ -62,5 +63,6 @@ def run(config: ImportWeightsRequest) -> ImportedModel:
         std=std,
     )
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
+    write_model_item(path)
     config.write(beside(config.out, "{}.yaml"))
     return ImportedModel(checkpoint=checkpoint, path=path)

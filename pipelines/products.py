@@ -17,12 +17,15 @@ from toolkit.catalog.items import SIMULATED
 from toolkit.legend import Legend
 from toolkit.maps.areas import ClassArea, ZoneAreas, write_areas, write_zones
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER
+from toolkit.maps.model_item import model_name
 from toolkit.maps.stac import MapFacts, map_item, public_address, write_item
 from toolkit.maps.styles import has_style, style_file, write_style
 
 AREAS_FILE = "areas.csv"
 ZONES_FILE = "areas_by_zone.csv"
 ITEM_FILE = "crop_map.stac.json"
+MODELS = "cropglobe:models"
+"""Property of a map's item: the models it was made with."""
 PRODUCT_FILES = frozenset(
     {AREAS_FILE, ZONES_FILE, ITEM_FILE}
     | {style_file(one) for one in (*LAYERS, SENSOR_LAYER) if has_style(one)}
@@ -97,8 +100,20 @@ def _facts(inputs: tuple[SensorInput, ...], aoi: AOI, geobox: GeoBox, notice: st
         notice=notice,
         software=versions(),
         sources={scene: address for scene, address in addresses.items() if address},
-        properties={SIMULATED: True} if simulated else {},
+        properties={MODELS: _models(inputs), **({SIMULATED: True} if simulated else {})},
     )
+
+
+def _models(inputs: tuple[SensorInput, ...]) -> list[dict[str, str]]:
+    """Name and hash of each model, as its own item tells them; its folder stays on this machine."""
+    return [
+        {
+            "sensor": one.sensor,
+            "mlm:name": model_name(one.checkpoint),
+            "sha256": one.checkpoint.content_hash,
+        }
+        for one in inputs
+    ]
 
 
 def _lineage(one: SensorInput) -> str:

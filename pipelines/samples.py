@@ -31,6 +31,7 @@ from toolkit.cubes.recipe import FeatureRecipe, emit_recipe
 from toolkit.learn.extract import extract_samples
 from toolkit.learn.samples import Samples, join_samples, write_samples
 from toolkit.maps.dispatch import run_tiles
+from toolkit.maps.stac import bounds_on_globe
 from toolkit.scenes.failures import FailedItem, Failures
 
 SAMPLES_FILE = "samples.zarr"
@@ -130,6 +131,7 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         "year": config.year,
         "start": year.start.isoformat(),
         "end": year.end.isoformat(),
+        "bbox": bounds_on_globe(aoi.geometry),
         **read.made_from,
         **settled,
         "items_failed": {one.item: one.reason for one in failures.items.values()},

@@ -18,6 +18,7 @@ from toolkit.learn.cropglobe_files import countries_in, load_cropglobe
 from toolkit.learn.resume import Journal
 from toolkit.learn.samples import Samples, join_samples, read_samples
 from toolkit.learn.train import Epoch, TrainConfig, train_classifier
+from toolkit.maps.model_item import write_model_item
 from toolkit.storage import check_free
 
 HELD_OUT = {
@@ -102,6 +103,7 @@ def run(config: TrainRequest, *, progress: bool = True) -> TrainedModel:
         journal=journal,
     )
     path = write_checkpoint(checkpoint, config.out, overwrite=True)
+    write_model_item(path)
     journal.remove()  # not before the model is safe
     config.write(beside(config.out, "{}.yaml"))
     return TrainedModel(checkpoint=checkpoint, path=path)

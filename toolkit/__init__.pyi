@@ -52,6 +52,7 @@ from .learn.train import train_classifier as train_classifier
 from .legend import CROPGLOBE as CROPGLOBE
 from .legend import Legend as Legend
 from .maps.geotiff import write_crop_map as write_crop_map
+from .maps.model_item import write_model_item as write_model_item
 from .scenes.cropland import read_cropland as read_cropland
 from .scenes.cropland_sources import cropland_of_file as cropland_of_file
 from .scenes.emit import load_emit as load_emit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pipelines import distill as workflow
 from pipelines.cli import main
 from pipelines.learn_config import STUDENTS, DistillRequest
+from tests.maps.test_model_item import check
 from tests.pipelines.test_bad_input import fails
 from tests.pipelines.test_train import sample_set
 from toolkit.errors import StorageError
@@ -19,6 +21,7 @@ from toolkit.learn.distill import DEFAULTS
 from toolkit.learn.networks.compact import COMPACT
 from toolkit.learn.operations import operations
 from toolkit.learn.samples import write_samples
+from toolkit.maps.model_item import MODEL_ITEM, model_name
 
 QUICK = ["--epochs", "2", "--batch-size", "32", "--device", "cpu"]
 
@@ -62,6 +65,11 @@ def test_a_student_is_saved_with_what_it_costs_and_loses(
     assert f"macro F1 {student.metrics['macro_f1']:.3f} on fields held out" in second
     assert f"its teacher {teacher.metrics['macro_f1']:.3f}" in second
     assert student.provenance["teacher"]["sha256"] == teacher.content_hash
+    item = json.loads((out / MODEL_ITEM).read_text())
+    check(item)
+    assert item["id"] == model_name(student)
+    assert f"Taught by tempcnn, sha256 {teacher.content_hash}" in item["properties"]["processing:lineage"]
+    assert item["properties"]["mlm:hyperparameters"]["temperature"] == DEFAULTS.temperature
     again = DistillRequest.read(tmp_path / "student.yaml", {})
     assert again.student == "compact2d"
     assert again.unlabelled == (place / "more.zarr",)

@@ -7,12 +7,14 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import shapely
 from rasterio.warp import transform
 
 from pipelines import crop_map, samples, simulate, train
 from pipelines.config import MapRequest, SimulateRequest
 from pipelines.learn_config import TrainRequest
 from pipelines.samples_config import SamplesRequest
+from tests.maps.test_model_item import check
 from tests.pipelines.test_bad_input import check_nothing_half_written, fails
 from tests.pipelines.test_demo import SAMPLE
 from tests.servers.ranges import serve
@@ -29,6 +31,7 @@ from toolkit.errors import (
 )
 from toolkit.learn.checkpoint import read_checkpoint
 from toolkit.legend import Source, Status
+from toolkit.maps.model_item import MODEL_ITEM, model_name
 
 SEED, SIZE = 11, 64
 
@@ -87,6 +90,19 @@ def test_spectra_are_samples_of_one_step_and_train_the_1d_network(place):
     assert checkpoint.simulated
     assert checkpoint.recipe.sensor == "emit"
     assert checkpoint.recipe.shape == (244, 1)
+
+
+def test_the_item_of_the_model_tells_where_and_when_it_was_trained(place):
+    document = json.loads((place / "model_emit" / MODEL_ITEM).read_text())
+    check(document)
+    assert document["id"] == model_name(read_checkpoint(place / "model_emit"))
+    area = read_aoi(place / "granules" / "aoi.geojson").geometry
+    assert document["bbox"] == pytest.approx(area.bounds)
+    assert shapely.geometry.shape(document["geometry"]).equals(area.envelope)
+    days = [document["properties"][key][:10] for key in ("start_datetime", "end_datetime")]
+    assert days == ["2023-07-01", "2023-08-31"]
+    assert document["properties"]["cropglobe:simulated"] is True
+    assert str(place) not in json.dumps(document)
 
 
 def test_a_map_of_emit_is_made_at_its_own_resolution(place, tmp_path, client):
@@ -344,6 +360,11 @@ def test_layers_of_an_earlier_map_do_not_stay_beside_a_new_one(place, tmp_path, 
     config = request(place, tmp_path / "map", sensor="both", resolution=20)
     crop_map.run(config, client, progress=False)
     assert {path.suffix for path in config.out.glob("sensor.*")} == {".tif", ".xml", ".qml"}
+    item = pystac.Item.from_file(str(config.out / "crop_map.stac.json"))
+    models = {"sentinel-2": SAMPLE / "model", "emit": place / "model_emit"}
+    assert {one["sensor"]: one["mlm:name"] for one in item.properties["cropglobe:models"]} == {
+        sensor: model_name(read_checkpoint(folder)) for sensor, folder in models.items()
+    }
     changed = {"sensor": "emit", "allow_change": True}
     crop_map.run(config.model_copy(update=changed), client, progress=False)
     left = {path.name for path in config.out.iterdir()}

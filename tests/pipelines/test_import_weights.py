@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from pipelines import import_weights
 from pipelines.cli import main
 from pipelines.learn_config import ImportWeightsRequest
+from tests.maps.test_model_item import check
 from toolkit.errors import CheckpointError, InputError, StorageError
 from toolkit.learn.checkpoint import read_checkpoint
 from toolkit.learn.cropglobe_files import read_cropglobe
 from toolkit.learn.networks import build_network
 from toolkit.learn.samples import write_samples
+from toolkit.maps.model_item import MODEL_ITEM, model_name
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,11 @@ def test_the_command_makes_a_model(weights: Path, tmp_path: Path, capsys: pytest
     assert checkpoint.mean == (0.0,) * 10
     assert checkpoint.std == (1e-4,) * 10
     assert checkpoint.provenance["imported"]["file"] == "FRA_CropNet.pt"
+    item = json.loads((tmp_path / "model" / MODEL_ITEM).read_text())
+    check(item)
+    assert item["id"] == model_name(checkpoint)
+    assert item["properties"]["mlm:input"][0]["value_scaling"][0]["stddev"] == 1e-4
+    assert str(tmp_path) not in json.dumps(item)
     again = ImportWeightsRequest.read(tmp_path / "model.yaml", {})
     assert again.weights == weights
 

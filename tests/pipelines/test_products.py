@@ -17,6 +17,7 @@ from tests.conftest import footprint, make_scene, write_catalog
 from tests.maps.test_stac import check
 from tests.pipelines.test_bad_input import START, checkpoint, fails, geojson, request
 from toolkit.learn.checkpoint import write_checkpoint
+from toolkit.maps.model_item import write_model_item
 
 LAYERS = ("confidence", "crop_map", "longest_gap", "observations", "status")
 
@@ -98,6 +99,12 @@ def test_item_of_a_map_is_valid_and_holds_the_checksums_of_its_files(place, clie
             assert cog_validate(folder / asset.href)[0]
     assert document["properties"]["start_datetime"] == "2021-05-01T00:00:00Z"
     assert "cropnet2d trained on labelled fields" in document["properties"]["processing:lineage"]
+    (told,) = document["properties"]["cropglobe:models"]
+    described = pystac.Item.from_file(str(write_model_item(place / "model")))
+    assert told["sensor"] == "sentinel-2"
+    assert told["mlm:name"] == described.properties["mlm:name"] == described.id
+    assert told["sha256"] == described.properties["cropglobe:sha256"]
+    assert told["sha256"] in document["properties"]["processing:lineage"]
     assert document["links"] == []  # the scenes lie on this machine
     assert str(place) not in json.dumps(document)
 

@@ -21,6 +21,7 @@ from pipelines.samples_config import SamplesRequest
 from tests.conftest import GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import fails, geojson
 from tests.servers.layer_api import layer_tile, serve_layer
+from toolkit.area.aoi import read_aoi
 from toolkit.errors import InputError, LabelError, NoItemsError
 from toolkit.learn.samples import read_samples
 
@@ -103,6 +104,7 @@ def test_codes_of_a_scheme_become_samples_that_say_how(flat, client, tmp_path):
         "end": "2021-12-31",
     }
     assert {key: found.provenance[key] for key in wanted} == wanted
+    assert found.provenance["bbox"] == pytest.approx(read_aoi(flat / "aoi.geojson").geometry.bounds)
 
 
 def test_points_become_samples_without_a_buffer(flat, client, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import torch
 
 from pipelines.cli import main
 from pipelines.learn_config import MODELS, STUDENTS, AugmentationName, TrainRequest
+from tests.maps.test_model_item import check
 from tests.pipelines.test_bad_input import fails
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.learn.augmentations import AUGMENTATIONS
@@ -23,6 +25,7 @@ from toolkit.learn.checkpoint import CARD, WEIGHTS, read_checkpoint
 from toolkit.learn.cropglobe_files import write_cropglobe
 from toolkit.learn.networks import NETWORKS
 from toolkit.learn.samples import Samples, write_samples
+from toolkit.maps.model_item import MODEL_ITEM, model_name
 
 N = 90
 
@@ -82,11 +85,15 @@ def test_packaged_countries_train_a_model_and_say_that_fields_are_unknown(
 
 
 @pytest.mark.parametrize("network", list(NETWORKS))
-def test_every_model_is_trained_and_read_back(network: str, store: Path, tmp_path: Path) -> None:
+def test_every_model_is_trained_described_and_read_back(network: str, store: Path, tmp_path: Path) -> None:
     main(arguments(store, tmp_path / "model", "--network", network, "--augment", "clouds"))
     trained = read_checkpoint(tmp_path / "model")
     assert trained.network == network
     assert trained.provenance["config"]["augmentation"]["gap_probability"] == 0.5
+    item = json.loads((tmp_path / "model" / MODEL_ITEM).read_text())
+    check(item)
+    assert item["id"] == model_name(trained)
+    assert item["properties"]["mlm:hyperparameters"]["augmentation"]["gap_probability"] == 0.5
     assert TrainRequest.read(tmp_path / "model.yaml", {}).network == network
 
 

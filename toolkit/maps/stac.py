@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,16 +24,19 @@ from toolkit.maps.areas import ClassArea
 from toolkit.maps.layers import Layer, categories
 from toolkit.storage import write_text
 
-EXTENSIONS = tuple(
-    f"https://stac-extensions.github.io/{name}/v{version}/schema.json"
+SCHEMAS: Mapping[str, str] = {
+    name: f"https://stac-extensions.github.io/{name}/v{version}/schema.json"
     for name, version in {
         "classification": "2.0.0",
         "file": "2.1.0",
+        "mlm": "1.4.0",
         "processing": "1.1.0",
         "projection": "2.0.0",
     }.items()
-)
-"""Schemas that the item follows, beside STAC 1.1."""
+}
+"""Extension -> schema that items follow, beside STAC 1.1."""
+EXTENSIONS = ("classification", "file", "processing", "projection")
+"""Extensions of a map's item."""
 ROLES: Mapping[str, str] = {"crop": "data", "confidence": "data", "status": "data-mask"}
 """Layer -> role of its asset; all others are metadata."""
 MEDIA_TYPES: Mapping[str, str] = {
@@ -109,14 +113,14 @@ def map_item(
             "processing:software": dict(facts.software),
             **facts.properties,
         },
-        stac_extensions=list(EXTENSIONS),
+        stac_extensions=[SCHEMAS[name] for name in EXTENSIONS],
     )
     pixels = {area.name: area.pixels for area in areas}
     for layer, path in layers.items():
         item.add_asset(layer.name, _layer_asset(layer, path, legend, pixels))
     for path in sorted(beside):
         media_type = MEDIA_TYPES.get(path.suffix)
-        item.add_asset(path.name, _asset(path, media_type, ["metadata"], title=None, fields={}))
+        item.add_asset(path.name, file_asset(path, media_type, ["metadata"]))
     for scene, address in sorted(facts.sources.items()):
         item.add_link(pystac.Link("derived_from", address, pystac.MediaType.GEOJSON, scene))
     return item
@@ -136,6 +140,39 @@ def checksum(path: Path) -> str:
     """Return the SHA-256 of a file as a multihash in hexadecimal digits."""
     with path.open("rb") as file:
         return SHA256 + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_asset(
+    path: Path,
+    media_type: str | None,
+    roles: list[str],
+    *,
+    title: str | None = None,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> pystac.Asset:
+    """Return the asset of a file in the item's own folder, with size and checksum.
+
+    Args:
+        path: finished file.
+        media_type: what it is, or None.
+        roles: what it is for.
+        title: for people, or None.
+        fields: further fields.
+    """
+    told = {**fields, "file:size": path.stat().st_size, "file:checksum": checksum(path)}
+    return pystac.Asset(f"./{path.name}", title, media_type=media_type, roles=roles, extra_fields=told)
+
+
+def class_entry(value: int, name: str, color: tuple[int, int, int]) -> dict[str, Any]:
+    """Return a class as the classification extension wants it, with a name for machines.
+
+    Args:
+        value: what stands for it.
+        name: class name for people.
+        color: red, green, blue, each 0 to 255.
+    """
+    word = re.sub(r"[^0-9A-Za-z_-]+", "_", name).strip("_") or f"class_{value}"
+    return {"value": value, "name": word, "color_hint": "{:02X}{:02X}{:02X}".format(*color)}
 
 
 def public_address(item: pystac.Item) -> str | None:
@@ -177,18 +214,11 @@ def _layer_asset(layer: Layer, path: Path, legend: Legend, pixels: Mapping[str, 
     if classes := _classes(layer, legend, pixels):
         fields["classification:classes"] = classes
     roles = [ROLES.get(layer.name, "metadata")]
-    return _asset(path, pystac.MediaType.COG, roles, title=layer.title, fields=fields)
-
-
-def _asset(
-    path: Path, media_type: str | None, roles: list[str], *, title: str | None, fields: dict[str, Any]
-) -> pystac.Asset:
-    told = {**fields, "file:size": path.stat().st_size, "file:checksum": checksum(path)}
-    return pystac.Asset(f"./{path.name}", title, media_type=media_type, roles=roles, extra_fields=told)
+    return file_asset(path, pystac.MediaType.COG, roles, title=layer.title, fields=fields)
 
 
 def _classes(layer: Layer, legend: Legend, pixels: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Classes of a layer as the classification extension wants them: ``name`` for machines."""
+    """Classes of a layer, no data among them."""
     named = categories(layer, legend)
     if not named:
         return []
@@ -196,12 +226,6 @@ def _classes(layer: Layer, legend: Legend, pixels: Mapping[str, int]) -> list[di
     if layer.nodata is not None:
         classes.append({"value": layer.nodata, "name": "nodata", "title": "no data", "nodata": True})
     for value, (name, color) in sorted(named.items()):
-        word = re.sub(r"[^0-9A-Za-z_-]+", "_", name).strip("_") or f"class_{value}"
-        entry = {
-            "value": value,
-            "name": word,
-            "title": name,
-            "color_hint": "{:02X}{:02X}{:02X}".format(*color),
-        }
+        entry = {**class_entry(value, name, color), "title": name}
         classes.append(entry | ({"count": pixels[name]} if layer.name == "crop" else {}))
     return classes
