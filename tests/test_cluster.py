@@ -1,10 +1,15 @@
 """Dask: a client given is used, our own processes are closed and listen on loopback only."""
 
+import logging
 import os
+import threading
+from contextlib import suppress
+from functools import partial
 
 import psutil
 import pytest
 from distributed import Client, LocalCluster
+from tornado.ioloop import PeriodicCallback
 
 from toolkit.cluster import connect, cores
 from toolkit.errors import RemoteError
@@ -63,3 +68,21 @@ def test_unreachable_scheduler_is_a_remote_error(monkeypatch):
 
 def test_at_least_one_core_is_found():
     assert cores() >= 1
+
+
+def test_callbacks_that_fail_while_workers_are_killed_print_nothing_and_later_ones_do(caplog):
+    failed = threading.Event()
+
+    def fail_once_killed(cluster):
+        if all(nanny.pid and psutil.pid_exists(nanny.pid) for nanny in cluster.workers.values()):
+            return
+        failed.set()
+        raise ConnectionError
+
+    with suppress(KeyboardInterrupt), connect(workers=1) as client:
+        often = PeriodicCallback(partial(fail_once_killed, client.cluster), callback_time=1)
+        client.loop.add_callback(often.start)
+        raise KeyboardInterrupt
+    assert failed.is_set()
+    assert "ConnectionError" not in caplog.text
+    assert logging.getLogger("tornado.application").isEnabledFor(logging.ERROR)

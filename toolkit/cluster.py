@@ -30,6 +30,8 @@ WORKERS_TIMEOUT_S = 600
 """How long a cluster may take to give its first worker: batch systems let jobs wait."""
 NOISY_LOGGERS = ("distributed", "odc.loader", "rasterio")
 """Libraries that print what we report ourselves: each failure ends as one sentence of ours."""
+CLOSING_LOGGERS = ("tornado.application", "asyncio")
+"""Event loops: while workers are killed, callbacks that talk to them fail, and say so with a traceback."""
 SAME_EVERYWHERE = ("cropglobe", "torch", "numpy", "numba", "xarray", "rasterio", "odc-stac")
 """Packages that workers must have in the versions of the process that starts a run."""
 NAMED = 5
@@ -85,12 +87,13 @@ def connect(client: Connectable = None, *, workers: int | None = None) -> Iterat
             connected.register_plugin(Settings())
             yield connected
         return
-    with _local(workers or cores()) as cluster, Client(cluster) as ours:
+    with ExitStack() as closed, _local(workers or cores()) as cluster, Client(cluster) as ours:
         ours.run(_quieten, on_error="ignore")  # a worker that dies now is replaced, and a little louder
         try:
             yield ours
         except BaseException:
             # Asked to close, a worker first ends its tile. What it writes is whole or absent: it may die.
+            closed.enter_context(_silent(CLOSING_LOGGERS))
             _kill(cluster)
             raise
 
@@ -201,6 +204,20 @@ def _quieten() -> None:
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "Dataset has no geotransform")  # of rasterio's own memory datasets
+
+
+@contextmanager
+def _silent(names: tuple[str, ...]) -> Iterator[None]:
+    """Keep loggers from printing until the block ends."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
