@@ -19,7 +19,11 @@ from toolkit.maps.plan import most_scenes
 from toolkit.scenes.tile import block_lattice
 
 ACROSS = 4
-"""Tiles across a group of neighbours: blocks that reach over the edges of four are held in memory."""
+"""Tiles across a group of neighbours.
+
+Blocks of 256 pixels that reach over the lower edges of four, of 41 scenes with 11 files each, take 236 MB
+if all are of 10 m (reckoned); a worker keeps 256 MB.
+"""
 OURS = 0.9
 """Share of the machine's memory that workers may take: the starting process and the system need some."""
 

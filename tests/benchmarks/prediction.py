@@ -194,7 +194,7 @@ def report(speeds: Mapping[str, Told], agreements: Mapping[str, Told], rounds: i
             f"folded, channels first, batches of {PLAIN_BATCH}) in the same process under the same cap:",
             f"median of the ratios of {rounds} rounds in turn, and their middle half; a turn has {TURNS[0]}",
             f"series, of engines more than {FAST} times as fast {TURNS[1]:,}. Best: the fastest of both,",
-            "which other guests of the machine disturbed least.",
+            "which was disturbed least.",
             idle,
             "",
             *facts,

@@ -17,6 +17,8 @@ from toolkit.errors import InputError, WorkerError
 from toolkit.maps import dispatch
 from toolkit.maps.dispatch import run_tiles
 
+# Sockets of killed workers are closed by the garbage collector, which warns: expected, and only here.
+KILLED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 IN_PROCESS = {
     "processes": False,
     "protocol": "tcp",
@@ -93,7 +95,7 @@ def test_workers_that_come_later_get_tiles(monkeypatch):
     assert len(set(found.values())) == 3
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@KILLED
 def test_the_only_worker_is_lost_and_the_next_one_makes_what_was_meant_for_it(monkeypatch):
     """Dask leaves tasks that preferred a worker without one, if there was none when they came."""
     monkeypatch.setattr(dispatch, "LOOK_S", 0.5)
@@ -119,7 +121,7 @@ class Fatal:
         return Fatal, (self.tile, self.mark)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@KILLED
 def test_what_is_lost_between_a_tile_and_its_report_is_made_again(monkeypatch, tmp_path):
     monkeypatch.setattr(dispatch, "LOOK_S", 0.5)
     monkeypatch.setattr(dispatch, "FETCH_S", 0.5)
@@ -131,7 +133,7 @@ def test_what_is_lost_between_a_tile_and_its_report_is_made_again(monkeypatch, t
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@KILLED
 def test_a_place_on_which_workers_die_is_set_apart_and_its_neighbours_are_made():
     with connect(workers=2) as client:
         made = sorted(run_tiles(range(12), die_on_seven, client=client, instead=lambda place: -place))

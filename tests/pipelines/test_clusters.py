@@ -115,6 +115,7 @@ def test_a_scheduler_that_does_not_answer_ends_the_map_before_it_begins(server, 
     check_nothing_half_written(tmp_path / "out")
 
 
+# Connections to the killed scheduler are closed by the garbage collector, which warns.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_scheduler_lost_midway_ends_the_map_and_local_workers_go_on(
     server, cluster, tmp_path, capfd, client

@@ -364,7 +364,7 @@ def test_a_full_disk_stops_the_map_and_a_later_run_goes_on(limit, runner, whole,
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_foreign_workers_one_of_them_killed_make_the_same_bytes(place, whole, tmp_path):
     options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
-    with LocalCluster(n_workers=2, processes=True, **options) as cluster:
+    with LocalCluster(n_workers=3, processes=True, **options) as cluster:
         address = cluster.scheduler_address
         victim = next(iter(cluster.workers.values())).pid
         killer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))

@@ -3,6 +3,7 @@
 import threading
 from functools import partial
 from http.server import ThreadingHTTPServer
+from itertools import product
 
 import numpy as np
 import pytest
@@ -143,6 +144,17 @@ def test_a_cache_keeps_blocks_for_neighbours_whatever_the_tiles(files):
         total += counts
     assert total.blocks == read_on_grid(path, geobox)[1].blocks
     assert total.kept_blocks > 0
+
+
+def test_a_cache_stays_within_its_limit(files):
+    path, _ = files[10]
+    limit = 3 * BLOCK * BLOCK * 2
+    cache = BlockCache(limit)
+    for tile in tiles(grid(0, 0, HEIGHT, WIDTH), size=20):
+        read_on_grid(path, tile.geobox, cache=cache)
+    places = product(range(-(-HEIGHT // BLOCK)), range(-(-WIDTH // BLOCK)))
+    kept = [cache.blocks.take((path, row, column)) for row, column in places]
+    assert 0 < sum(block.nbytes for block in kept if block is not None) <= limit
 
 
 def test_over_http_no_byte_of_a_block_is_fetched_twice(tmp_path):

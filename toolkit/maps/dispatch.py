@@ -166,10 +166,8 @@ class _Window(Generic[Place, Report]):
 
     def _start_stuck_again(self) -> None:
         """Start tiles again that were meant for a worker that is gone, and that no other has got."""
-        gone = [
-            future for future, task in self.started.items()
-            if task.home is not None and task.home not in self._there and not future.done()
-        ]  # fmt: skip
+        waiting = {future: task.home for future, task in self.started.items() if not future.done()}
+        gone = [future for future, home in waiting.items() if home is not None and home not in self._there]
         held = self._held(gone) if gone else set()
         for future in gone:
             if future.key not in held:

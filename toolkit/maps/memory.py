@@ -17,9 +17,8 @@ DEFAULT_BUDGET = int(1.5 * GIB)
 LIBRARIES = 950_000_000
 """What a worker takes beside a tile's pixels and what it keeps for others, bytes: libraries, engines.
 
-Peaks of workers that mapped a season of 41 scenes from a server: 1,237 and, of two workers in a longer map,
-1,330 MB with tiles of 256 pixels; 1,640 with 512; 3,146 with 1024. The figure is 7 % below to 8 % above them,
-without the headers that workers have kept since.
+Peaks of workers that mapped a season of 41 scenes: 1,210 to 1,317 MB with tiles of 256 pixels (three maps of
+WHOLE_MAP.md, planned 1,371); before headers were kept, 1,640 with 512 and 3,146 with 1024.
 """
 RESULT_BYTES = 150
 """Bytes of a pixel while its classes are computed: probabilities in double precision and the layers."""

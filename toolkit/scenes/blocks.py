@@ -20,7 +20,7 @@ from toolkit.catalog.access import LOCAL, Access
 from toolkit.errors import AssetError
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.headers import Header
-from toolkit.scenes.kept import Kept
+from toolkit.scenes.limited_cache import LimitedCache
 from toolkit.scenes.opening import OpenFile, opened
 from toolkit.scenes.targets import Mask, Pixels, Target, nesting_of, target_of
 
@@ -53,8 +53,8 @@ class BlockCache:
             limit_bytes: most memory that blocks may take.
             headers_bytes: most memory that headers of remote files may take.
         """
-        self.blocks: Kept[tuple[str, int, int], Pixels] = Kept(limit_bytes)
-        self.headers: Kept[str, Header] = Kept(headers_bytes)
+        self.blocks: LimitedCache[tuple[str, int, int], Pixels] = LimitedCache(limit_bytes)
+        self.headers: LimitedCache[str, Header] = LimitedCache(headers_bytes)
 
 
 def read_on_grid(
@@ -85,9 +85,8 @@ def read_on_grid(
     try:
         return _read_once(uri, geobox, wanted, cache, access)
     except AssetError as error:
-        replaced = (
-            error.reason == "changed" and held
-        )  # between two tiles: the new file is read from its start
+        # Replaced between two tiles, not within one: the new file is read from its start.
+        replaced = error.reason == "changed" and held
         if not replaced and (error.reason != "damaged" or "://" not in uri):
             raise
     return _read_once(uri, geobox, wanted, cache, access)  # bytes may have been spoilt on their way
@@ -137,9 +136,8 @@ def _read_blocks(
         if cache is not None:
             for (row, column), block in _parts(pixels, run, (height, width)):
                 if target.beyond[row, column]:
-                    cache.blocks.keep(
-                        (uri, row, column), block.copy(), block.nbytes
-                    )  # a view keeps the whole read
+                    copied = block.copy()  # a view would keep the whole read
+                    cache.blocks.keep((uri, row, column), copied, copied.nbytes)
         requests += 1
         compressed += sum(stop - start for start, stop in spans)
     if file.remote is not None:

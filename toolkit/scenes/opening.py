@@ -16,7 +16,7 @@ from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.catalog.redaction import redact
 from toolkit.errors import AssetError, CropglobeError
 from toolkit.scenes.headers import Header
-from toolkit.scenes.kept import Kept
+from toolkit.scenes.limited_cache import LimitedCache
 from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile
 from toolkit.scenes.stream import RangeStream
 
@@ -53,7 +53,9 @@ class OpenFile:
 
 
 @contextmanager
-def opened(uri: str, access: Access = LOCAL, headers: Kept[str, Header] | None = None) -> Iterator[OpenFile]:
+def opened(
+    uri: str, access: Access = LOCAL, headers: LimitedCache[str, Header] | None = None
+) -> Iterator[OpenFile]:
     """Open a file; what goes wrong while it is open names it.
 
     Args:
@@ -89,7 +91,7 @@ def opened(uri: str, access: Access = LOCAL, headers: Kept[str, Header] | None =
     raise failure  # without its cause: GDAL's errors cannot travel between processes
 
 
-def _keep(headers: Kept[str, Header] | None, uri: str, header: Header | None) -> None:
+def _keep(headers: LimitedCache[str, Header] | None, uri: str, header: Header | None) -> None:
     """Keep the header of a file for the next tile, or forget it: it may be what was wrong."""
     if headers is None:
         return

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.scenes.kept import Kept
+from toolkit.scenes.limited_cache import LimitedCache
 
 LIMIT = 10
 CALLS = st.lists(st.tuples(st.sampled_from(["keep", "take", "drop"]), st.integers(0, 5), st.integers(1, 12)))
@@ -11,7 +11,7 @@ CALLS = st.lists(st.tuples(st.sampled_from(["keep", "take", "drop"]), st.integer
 
 @given(CALLS)
 def test_what_is_kept_is_what_was_used_last_and_fits(calls):
-    kept, latest = Kept(LIMIT), []  # the oldest first
+    kept, latest = LimitedCache(LIMIT), []  # the oldest first
     for call, key, size in calls:
         known = next((one for one in latest if one[0] == key), None)
         if call == "keep":
@@ -33,7 +33,7 @@ def test_what_is_kept_is_what_was_used_last_and_fits(calls):
 
 
 def test_a_value_larger_than_the_limit_is_not_kept():
-    kept = Kept(LIMIT)
+    kept = LimitedCache(LIMIT)
     kept.keep("small", 1, 4)
     kept.keep("large", 2, LIMIT + 1)
     assert kept.take("large") is None

@@ -1,4 +1,4 @@
-"""What is kept of files for neighbouring tiles, within a limit: the oldest goes first."""
+"""Values by key within a limit of memory: those not asked for longest go first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class Kept(Generic[Key, Value]):
+class LimitedCache(Generic[Key, Value]):
     """Values by key, for many threads; those not asked for longest are dropped first."""
 
     def __init__(self, limit_bytes: int) -> None:
