@@ -10,8 +10,9 @@ export PYTHONHASHSEED := 0
 demo: $(READY)  ## simulated scenes -> crop map of the sample area
 	$(BIN)/cropglobe demo
 
+# Files of tests side by side: most of them keep one core busy.
 test: $(READY)  ## every test but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -21,10 +21,11 @@ from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.catalog.redaction import redact_logs
 from toolkit.errors import RemoteError, WorkerError
 
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
-"""Every worker computes on one core; Dask owns the cores."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""Every worker computes on one core; Dask owns the cores.
+
+Not numba's: our kernels start no threads, and in a process that had started some it would refuse to compile.
+"""
 CONNECT_TIMEOUT_S = 10
 WORKERS_TIMEOUT_S = 600
 """How long a cluster may take to give its first worker: batch systems let jobs wait."""

@@ -18,9 +18,12 @@ from toolkit.learn.samples import Samples
 from toolkit.learn.train import TrainConfig, train_classifier
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Several threads only wait for each other on networks this small, long on a busy machine."""
+    """Several threads only wait for each other on networks this small, long on a busy machine.
+
+    For each module anew: files of tests run in any order, and others leave other numbers.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
