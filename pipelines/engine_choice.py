@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
 from toolkit.maps.dispatch import run_tiles
+from toolkit.scenes.counts import ReadLog
 from toolkit.scenes.cropland import read_cropland
 
 TRIAL_EDGE = 32
@@ -118,16 +119,17 @@ def try_engines(
 ) -> dict[str, Any]:
     """Choose the engine of a sensor's model with series of the area (runs on a worker)."""
     checkpoint = model_of_worker(one)
-    series = np.empty((0, *checkpoint.recipe.shape), np.float32)
+    series, log = np.empty((0, *checkpoint.recipe.shape), np.float32), ReadLog()
     for tile in middle:
-        found = _series(one, job, tile)
+        found = _series(one, job, tile, log)
         series = np.concatenate([series, found])[:TRIAL_SERIES]
         if len(series) == TRIAL_SERIES:
             break
-    return choose_engine(checkpoint, series, **_plain(options)).to_dict()
+    chosen = choose_engine(checkpoint, series, **_plain(options)).to_dict()
+    return {**chosen, "reads": asdict(log.counts)}
 
 
-def _series(one: SensorJob, job: TileJob, tile: Tile) -> npt.NDArray[np.float32]:
+def _series(one: SensorJob, job: TileJob, tile: Tile, log: ReadLog) -> npt.NDArray[np.float32]:
     """Return observed series of four places of a tile, float32 ``(n, band, step)``."""
     height, width = tile.geobox.shape.yx
     rows, columns = ([int(share * length) for share in PLACES] for length in (height, width))
@@ -137,16 +139,19 @@ def _series(one: SensorJob, job: TileJob, tile: Tile) -> npt.NDArray[np.float32]
         for y in rows
         for x in columns
     ]
-    return np.concatenate([_series_of_part(one, job, tile, part) for part in parts])
+    return np.concatenate([_series_of_part(one, job, tile, part, log) for part in parts])
 
 
-def _series_of_part(one: SensorJob, job: TileJob, tile: Tile, part: GeoBox) -> npt.NDArray[np.float32]:
+def _series_of_part(
+    one: SensorJob, job: TileJob, tile: Tile, part: GeoBox, log: ReadLog
+) -> npt.NDArray[np.float32]:
     """Return observed series of a part of a tile."""
     recipe = recipe_of(one)
     wanted = inside(job.aoi, part) & read_cropland(job.cropland, part).cropland
     if not wanted.any():
         return np.empty((0, *recipe.shape), np.float32)
     made = features_of_tile(replace(tile, geobox=part), one.items, recipe, one.season, wanted=wanted)
+    log.add(made.reads)
     values = np.asarray(check_features(made.features, recipe).data)
     index = np.flatnonzero(observed(values) & wanted)
     spread = np.linspace(0, len(index) - 1, min(len(index), TRIAL_SERIES // 4)).astype(np.intp)

@@ -14,17 +14,18 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import FeaturesRequest
-from pipelines.folder import prepare, scratch, versions, write_json
+from pipelines.folder import prepare, room_for_blocks, scratch, versions, write_json
 from pipelines.progress import Progress
 from pipelines.radiometry import settle
 from pipelines.saved_features import SavedFeatures, WrittenTile
 from pipelines.search import FoundScenes, find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
+from pipelines.tiling import TileCut
 from toolkit.area.aoi import AOI, read_aoi
-from toolkit.area.grid import Tile, inside, output_geobox, tiles
+from toolkit.area.grid import Tile, inside, output_geobox
 from toolkit.area.season import Season
 from toolkit.catalog.items import attribution, is_simulated
-from toolkit.cluster import connect, cores
+from toolkit.cluster import connect, cores, is_elsewhere
 from toolkit.cubes import cogs, store
 from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import FeatureRecipe
@@ -87,24 +88,29 @@ def run(
     path = config.out / (FOLDER if as_cogs else STORE)
     mark, holding = (cogs.CARD, cogs.CARD_TEXT) if as_cogs else (store.MARK, store.MARK_TEXT)
     check_free(path, mark=mark, holding=holding, overwrite=True)  # before hours of work, not after
-    with scratch(prepare(config.out)) as work:
+    cluster = client or config.scheduler
+    with (
+        scratch(prepare(config.out)) as work,
+        room_for_blocks(work, elsewhere=is_elsewhere(cluster)) as room,
+    ):
         found = find(config, aoi, season, folder=work, bands=recipe.bands)
         tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
         found, offsets = settle(found, geobox, aoi, config)
         job = FeaturesJob(
-            items=freeze(found.path, found.items, config),
+            items=freeze(found.path, found.items, config, grid=geobox, kept=room),
             recipe=recipe,
             season=season,
             aoi=aoi,
             store=_empty_store(work.resolve() / STORE, found, recipe, geobox, config.tile_size),
             n_items=len(found.items),
         )
-        order = tuple(tiles(geobox, size=config.tile_size))
+        cut = TileCut(size=config.tile_size, lattice=None)
+        order = tuple(cut.tiles(geobox))
         watch.lap("search")
         tasks = max(len(order), len(recipe.bands)) if as_cogs else len(order)
         workers = min(config.workers or cores(), tasks)
-        with connect(client or config.scheduler, workers=workers) as connected:
-            written = _write_tiles(order, job, connected, tell)
+        with connect(cluster, workers=workers) as connected:
+            written = _write_tiles(order, job, cut, connected, tell)
             finished = store.finish_store(job.store)
             watch.lap("tiles")
             if as_cogs:
@@ -164,12 +170,12 @@ def _empty_store(
 
 
 def _write_tiles(
-    order: tuple[Tile, ...], job: FeaturesJob, client: Client, tell: Progress
+    order: tuple[Tile, ...], job: FeaturesJob, cut: TileCut, client: Client, tell: Progress
 ) -> list[WrittenTile]:
     written: list[WrittenTile] = []
     failures = Failures(job.items.most_failed, job.n_items)
     start = time.perf_counter()
-    for tile in run_tiles(order, partial(make_tile, job=job), client=client):
+    for tile in run_tiles(order, partial(make_tile, job=job), client=client, near=cut.group):
         failures.add(tile.failed)
         written.append(tile)
         tell.count("tiles", len(written), len(order), since=start)

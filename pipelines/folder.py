@@ -60,6 +60,21 @@ def scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
+@contextmanager
+def room_for_blocks(folder: Path, *, elsewhere: bool) -> Iterator[Path | None]:
+    """Give a folder in which the workers of this machine keep decoded blocks for one another.
+
+    Args:
+        folder: where it is made, and removed at the end.
+        elsewhere: whether workers are on other machines: each then has a folder of its own, and this is None.
+    """
+    if elsewhere:
+        yield None
+        return
+    with scratch(folder) as room:
+        yield room.resolve()
+
+
 def copy_beside(path: Path, folder: Path) -> Path:
     """Copy a small file into a folder, under its name.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any
 
 import pystac
 
-from pipelines.config import MapRequest
 from pipelines.content_keys import TileKeys
-from pipelines.folder import write_json
+from pipelines.folder import room_for_blocks, write_json
 from pipelines.frozen_inputs import frozen_inputs
 from pipelines.interruption import Interruption, interruptible
 from pipelines.map_cropland import MapCropland
@@ -83,28 +83,30 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
         workers = workers_of(config, need, order, elsewhere=elsewhere)
         planning = Planning(setup=setup, inputs=inputs, order=order, need=need, workers=workers)
         planning.check(folder)
-        yield MapJob(
-            setup=setup,
-            folder=folder,
-            interruption=interruption,
-            inputs=inputs,
-            cropland=cropland,
-            cut=cut,
-            order=order,
-            workers=workers,
-            planning=planning,
-            work=TileJob(
-                sensors=tuple(_sensor_job(one, config) for one in inputs),
-                aoi=setup.aoi,
-                folder=folder.tiles if config.results == "stored" else None,
-                cropland=cropland.source,
-            ),
-        )
+        with room_for_blocks(folder.state, elsewhere=elsewhere) as room:
+            yield MapJob(
+                setup=setup,
+                folder=folder,
+                interruption=interruption,
+                inputs=inputs,
+                cropland=cropland,
+                cut=cut,
+                order=order,
+                workers=workers,
+                planning=planning,
+                work=TileJob(
+                    sensors=tuple(_sensor_job(one, setup, room) for one in inputs),
+                    aoi=setup.aoi,
+                    folder=folder.tiles if config.results == "stored" else None,
+                    cropland=cropland.source,
+                ),
+            )
 
 
-def _sensor_job(one: SensorInput, config: MapRequest) -> SensorJob:
+def _sensor_job(one: SensorInput, setup: MapSetup, room: Path | None) -> SensorJob:
+    own = setup.config.of_sensor(one.sensor)
     return SensorJob(
-        items=freeze(one.found.path, one.found.items, config.of_sensor(one.sensor)),
+        items=freeze(one.found.path, one.found.items, own, grid=setup.geobox, kept=room),
         n_items=len(one.found.items),
         model=one.model,
         model_hash=one.checkpoint.content_hash,

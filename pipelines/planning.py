@@ -90,7 +90,8 @@ class Planning:
                 scene_pixels=sum(self._scene_pixels(one, place, n_pixels) for one in self.inputs),
             ),
             seconds=report.seconds,
-            bytes_read=report.reads.bytes,
+            scenes=sum(self._scenes(one, place) for one in self.inputs),
+            reads=report.reads,
             bytes_stored=report.made.path(folder.tiles).stat().st_size,
         )
 
@@ -127,6 +128,12 @@ class Planning:
             return client
 
         return checked
+
+    @staticmethod
+    def _scenes(one: SensorInput, area: shapely.Geometry) -> int:
+        """Return the number of scenes that show some of an area."""
+        places = [footprint(item) for item in one.found.items]
+        return int((footprints_over(places, area) > 0).sum())
 
     @staticmethod
     def _scene_pixels(one: SensorInput, area: shapely.Geometry, n_pixels: int) -> float:

@@ -13,19 +13,19 @@ import xarray as xr
 from distributed import Client
 
 from pipelines.emit_granules import MADE_FROM, product_versions, refuse_offset, settle_masks
-from pipelines.folder import prepare
+from pipelines.folder import prepare, room_for_blocks
 from pipelines.progress import Progress
 from pipelines.radiometry import as_record, settle
 from pipelines.sample_labels import read_labels
 from pipelines.samples_config import SamplesRequest
 from pipelines.search import find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
-from pipelines.tiling import choose_cut, need_of
+from pipelines.tiling import TileCut, choose_cut, need_of
 from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import Tile, output_geobox
 from toolkit.area.season import Season
 from toolkit.catalog.items import is_simulated
-from toolkit.cluster import connect
+from toolkit.cluster import connect, is_elsewhere
 from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import FeatureRecipe, emit_recipe
 from toolkit.learn.extract import extract_samples
@@ -105,26 +105,25 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
         found, offsets = settle(found, geobox, aoi, config)
         settled["offsets"] = as_record(offsets)
     simulated = any(is_simulated(item) for item in found.items)
-    job = SamplesJob(
-        items=freeze(found.path, found.items, config),
-        recipe=recipe,
-        season=year,
-        simulated=simulated,
-    )
-    need = need_of([found.items], [recipe], aoi)
+    cut = choose_cut(found.items, geobox, recipe, config, need_of([found.items], [recipe], aoi))
     labelled = [
         (tile, read.labels.isel(y=tile.y, x=tile.x))
-        for tile in choose_cut(found.items, geobox, recipe, config, need).tiles(geobox)
+        for tile in cut.tiles(geobox)
         if read.labels.crop[tile.y, tile.x].any()
     ]
-    parts: list[Samples] = []
-    failures = Failures(job.items.most_failed, len(found.items))
-    with connect(client or config.scheduler, workers=config.workers) as connected:
-        start = time.perf_counter()
-        for part, failed in run_tiles(labelled, partial(sample_tile, job=job), client=connected):
-            failures.add(failed)
-            parts.append(part)
-            tell.count("tiles", len(parts), len(labelled), since=start)
+    cluster = client or config.scheduler
+    with (
+        room_for_blocks(config.out, elsewhere=is_elsewhere(cluster)) as room,
+        connect(cluster, workers=config.workers) as connected,
+    ):
+        job = SamplesJob(
+            items=freeze(found.path, found.items, config, grid=geobox, kept=room),
+            recipe=recipe,
+            season=year,
+            simulated=simulated,
+        )
+        failures = Failures(job.items.most_failed, len(found.items))
+        parts = _sample_tiles(labelled, job, cut, failures, connected, tell)
     made_from = {
         "catalog": found.items.extra_fields.get("catalog"),
         "items": len(found.items),
@@ -141,6 +140,24 @@ def run(config: SamplesRequest, client: Client | str | None = None, *, progress:
     path = write_samples(samples, config.out / SAMPLES_FILE, overwrite=True)
     config.write(config.out / "run.yaml")
     return SavedSamples(samples=samples, path=path, complete=found.complete and not failures.items)
+
+
+def _sample_tiles(
+    labelled: list[tuple[Tile, xr.Dataset]],
+    job: SamplesJob,
+    cut: TileCut,
+    failures: Failures,
+    client: Client,
+    tell: Progress,
+) -> list[Samples]:
+    """Make the samples of all tiles, and note which scenes failed."""
+    parts: list[Samples] = []
+    start, work = time.perf_counter(), partial(sample_tile, job=job)
+    for part, failed in run_tiles(labelled, work, client=client, near=lambda place: cut.group(place[0])):
+        failures.add(failed)
+        parts.append(part)
+        tell.count("tiles", len(parts), len(labelled), since=start)
+    return parts
 
 
 def _recipe(config: SamplesRequest) -> FeatureRecipe:

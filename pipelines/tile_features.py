@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
 import pystac
 import xarray as xr
+from distributed import get_worker
+from odc.geo.geobox import GeoBox
 
 from pipelines.config import ScenesRequest
 from pipelines.folder import digest
@@ -22,6 +27,7 @@ from toolkit.scenes.blocks import BlockCache
 from toolkit.scenes.clear import ClearSky
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, Failures
+from toolkit.scenes.kept_blocks import KeptBlocks
 from toolkit.scenes.targets import Mask
 from toolkit.scenes.tile import open_tile
 
@@ -38,6 +44,10 @@ class FrozenItems:
     """Hosts that the user named."""
     most_failed: int
     """Items that may fail before the run stops."""
+    grid: GeoBox
+    """Grid of the run, of which tiles are parts."""
+    kept: Path | None
+    """Where workers keep decoded blocks for one another; None if each keeps its own, on its own machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +62,26 @@ class TileFeatures:
     """Items left out of this tile."""
 
 
-def freeze(path: Path, items: pystac.ItemCollection, config: ScenesRequest) -> FrozenItems:
-    """Return the saved items of a run as workers get them."""
+def freeze(
+    path: Path, items: pystac.ItemCollection, config: ScenesRequest, *, grid: GeoBox, kept: Path | None
+) -> FrozenItems:
+    """Return the saved items of a run as workers get them.
+
+    Args:
+        path: where they are saved.
+        items: the items.
+        config: the request.
+        grid: grid of the run.
+        kept: folder of this machine that all workers can write to; None for workers on others.
+    """
     share = config.max_failed / 100 if config.on_error == "skip" else 0.0
     return FrozenItems(
         path=path.resolve(),
         sha256=digest(path),
         allow_hosts=config.named_hosts,
         most_failed=int(share * len(items)),
+        grid=grid,
+        kept=kept,
     )
 
 
@@ -125,4 +147,14 @@ def _inputs(items: FrozenItems) -> tuple[pystac.ItemCollection, BlockCache]:
     if digest(items.path) != items.sha256:
         msg = f"The items {str(items.path)!r} changed during the run. Run again."
         raise InputError(msg)
-    return read_items(items.path, allow_hosts=items.allow_hosts), BlockCache()
+    return read_items(items.path, allow_hosts=items.allow_hosts), _block_cache(items)
+
+
+def _block_cache(items: FrozenItems) -> BlockCache:
+    """Return what a worker keeps for neighbouring tiles: in the folder of the run, or in one of its own."""
+    if items.kept is not None:
+        return BlockCache(KeptBlocks(items.kept), grid=items.grid)
+    own = Path(tempfile.mkdtemp(prefix="cropglobe-", dir=get_worker().local_directory))
+    cache = BlockCache(KeptBlocks(own), grid=items.grid)
+    weakref.finalize(cache, shutil.rmtree, own, ignore_errors=True)
+    return cache

@@ -19,11 +19,8 @@ from toolkit.maps.plan import most_scenes
 from toolkit.scenes.tile import block_lattice
 
 ACROSS = 4
-"""Tiles across a group of neighbours.
-
-Blocks of 256 pixels that reach over the lower edges of four, of 41 scenes with 11 files each, take 236 MB
-if all are of 10 m (reckoned); a worker keeps 256 MB.
-"""
+"""Tiles across a group of neighbours, rounded up to whole blocks: with tiles of 512 pixels and the files of
+live catalogs four blocks of 10 m, or one of 20 m. Workers keep them until the group is done."""
 OURS = 0.9
 """Share of the machine's memory that workers may take: the starting process and the system need some."""
 

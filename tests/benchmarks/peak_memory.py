@@ -19,7 +19,7 @@ from toolkit.kernels.series import PERIODIC, filled_median
 
 DATES, BANDS, WINDOW_DATES = 146, 10, 2
 ROOT = Path(__file__).resolve().parents[2]
-STATUS = Path("/proc/self/status")
+PROCESSES = Path("/proc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +82,21 @@ def _fill_tile(pixels: int) -> tuple[Any, Any, Any]:
     return stack, clear, cube
 
 
-def resident(field: str) -> int:
-    """Resident bytes of this process, now (VmRSS) or at most (VmHWM).
+def resident(field: str, process: int | str = "self") -> int:
+    """Resident bytes of a process, by default this one, now (VmRSS) or at most (VmHWM).
 
     On Linux the kernel's account of this very program is read: ``ru_maxrss`` would also hold the size of
     the process that started it.
+
+    Raises:
+        OSError: on Linux, the other process has ended.
+        LookupError: it is just ending.
     """
-    if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
+    if PROCESSES.exists():
+        lines = (PROCESSES / str(process) / "status").read_text().splitlines()
+        line = next(iter([line for line in lines if line.startswith(field)]), None)
+        if line is None:
+            raise LookupError(field)
         return int(line.split()[1]) * 1024
     import resource  # not on Windows
 

@@ -50,7 +50,7 @@ def simulated_series(folder: Path) -> Series:
     tell = Progress(quiet=True)
     (found,) = collect(request, setup.models, setup.geobox, setup.aoi, folder=folder, tell=tell)
     recipe = found.checkpoint.recipe
-    items = freeze(found.found.path, found.found.items, request)
+    items = freeze(found.found.path, found.found.items, request, grid=setup.geobox, kept=folder)
     middle = [size // 2 for size in setup.geobox.shape.yx]
     rows, columns = (slice(at - EDGE // 2, at + EDGE // 2) for at in middle)
     tile = Tile(0, 0, rows, columns, setup.geobox[rows, columns])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.threads import CORES
-from tests.benchmarks.whole_map_beside import SHIFT, columns_of
-from tests.benchmarks.whole_map_parts import Costs, openings, read_log
+from tests.benchmarks.whole_map_beside import columns_of
+from tests.benchmarks.whole_map_parts import BLOCK, SCENE, Costs, openings, read_log
 
 
 def costs(wall_s: float, cpu_s: float) -> Costs:
@@ -26,11 +26,10 @@ def test_a_log_of_ranges_becomes_openings_of_files(tmp_path: Path):
     assert found == [("/a.tif", [(200, 300)]), ("/b.tif", []), ("/a.tif", [(500, 600)])]
 
 
-@pytest.mark.parametrize("width", [256, 512, 1000])
-def test_two_granules_cover_a_scene_and_overlap_with_blocks_that_do_not_meet(width: int):
-    (first, wide), (second, other) = columns_of(0, width), columns_of(1, width)
+def test_two_granules_cover_a_scene_and_overlap_with_blocks_that_do_not_meet():
+    (first, wide), (second, other) = columns_of(0, SCENE), columns_of(1, SCENE)
     assert first == 0
-    assert second + other == width
+    assert second + other == SCENE
     assert second < wide
-    assert second % 128 == SHIFT
+    assert second % BLOCK
     assert second % 2 == wide % 2 == 0

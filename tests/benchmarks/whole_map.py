@@ -24,15 +24,19 @@ from tests.benchmarks.results import Outcome, Section, document, figure
 from tests.benchmarks.threads import CORES
 from tests.benchmarks.whole_map_beside import dispatch, obvious_map, two_granules
 from tests.benchmarks.whole_map_parts import (
+    SCENE,
     YEAR,
+    area_in,
     blocks_needed,
     cloudy_share,
     download_seconds,
     make_season,
     openings,
+    quick_model,
     read_log,
     run_map,
     server_cpu_seconds,
+    trial_blocks,
 )
 from toolkit.area.season import Season
 from toolkit.catalog.saved_items import read_items
@@ -44,28 +48,31 @@ RESULTS = Path(__file__).with_name("WHOLE_MAP.md")
 MODEL = Path(__file__).resolve().parents[2] / "sample_aoi" / "model"
 PHASES = ("map", "obvious", "blocks", "dispatch")
 TILES = 1000
+SMALL, LARGE, OVERLAP = "a sixteenth", "one granule", "two that overlap"
 
 
-def request(season: Path, url: str, out: Path, tile_size: int | None) -> MapRequest:
-    """The map of a season on a server."""
+def request(season: str, aoi: Path, out: Path, tile_size: int | None = None) -> MapRequest:
+    """The map of an area from a season, by the URL or folder of its scenes."""
     return MapRequest(
-        aoi=season / "aoi.geojson",
+        aoi=aoi,
         year=YEAR,
-        catalog=f"{url}/catalog.json",
+        catalog=f"{season}/catalog.json",
         model=MODEL,
         out=out,
         tile_size=tile_size,
     )
 
 
-def map_section(season: Path, work: Path, workers: int, tile_size: int | None, obvious_share: int) -> Section:
+def map_section(
+    season: Path, side: int, work: Path, workers: int, tile_size: int | None, obvious_share: int
+) -> Section:
     """Make the map, fetch its ranges again with nothing else, and run the obvious script on a part."""
     log = work / "ranges.log"
     log.unlink(missing_ok=True)
-    out = work / f"map-{season.name}-{workers}-{time.time_ns()}"  # never resumed
+    out, aoi = work / f"map-{side}-{workers}-{time.time_ns()}", area_in(season, side)  # never resumed
     with served(season, log=log) as url:
         before = server_cpu_seconds()
-        made, costs = run_map(request(season, url, out, tile_size), workers)
+        made, costs = run_map(request(url, aoi, out, tile_size), workers)
         beside = server_cpu_seconds() - before
         wanted = openings(read_log(log))
         with connect(workers=CORES) as client:
@@ -78,14 +85,8 @@ def map_section(season: Path, work: Path, workers: int, tile_size: int | None, o
             [f"download alone, {received / 1e6:.0f} MB", f"{download_s:.1f}"],
             *([f"all workers: {name}", f"{value:.1f}"] for name, value in made.worker_seconds.items()),
         ]
-        outcomes = [
-            Outcome(
-                what="whole map over the larger of CPU / cores and download alone",
-                measured=costs.over_least(download_s),
-                limit=1.2,
-                at_most=True,
-            )
-        ]
+        what = "whole map over the larger of CPU / cores and download alone"
+        outcomes = [Outcome(what=what, measured=costs.over_least(download_s), limit=1.2, at_most=True)]
         if obvious_share:
             part, seconds = _obvious(out, obvious_share)
             whole = seconds * obvious_share
@@ -93,10 +94,22 @@ def map_section(season: Path, work: Path, workers: int, tile_size: int | None, o
             rows.append(["its classes like ours, %", f"{100 * part:.1f}"])
             what = f"obvious script, x {obvious_share}, over the whole map"
             outcomes.append(Outcome(what=what, measured=whole / costs.wall_s, limit=10, at_most=False))
-    peak = max(costs.peak_bytes) / 2**20
+    peak = max(costs.peak_bytes)
+    planned = plan.run(
+        PlanRequest(**request(str(season), aoi, work / "plan", tile_size).model_dump() | {"no_trial": True}),
+        progress=False,
+    ).worker_bytes
+    outcomes += [
+        Outcome(what="memory of a worker over the plan's", measured=peak / planned, limit=1.1, at_most=True),
+        Outcome(
+            what="memory of a worker over its budget", measured=peak / DEFAULT_BUDGET, limit=1, at_most=True
+        ),
+    ]
     text = (
-        f"{season.name}, {100 * cloudy_share(season):.0f} % of what was seen under cloud, shadow or cirrus; "
-        f"{workers} workers, at most {peak:.0f} MiB each, driver {costs.driver_peak_bytes / 2**20:.0f} MiB. "
+        f"{side} x {side} pixels, {100 * cloudy_share(season):.0f} % of what was seen under cloud, shadow or "
+        "cirrus; "
+        f"{workers} workers, at most {peak / 2**20:.0f} MiB each of {planned / 2**20:.0f} planned, driver "
+        f"{costs.driver_peak_bytes / 2**20:.0f} MiB. "
         f"{made.reads.line()}; {made.reads.kept_blocks} blocks kept."
     )
     return Section(title="Whole map", text=text, columns=("what", "seconds"), rows=rows, outcomes=outcomes)
@@ -115,40 +128,29 @@ def _obvious(out: Path, share: int) -> tuple[float, float]:
     return float(np.mean(ours[:rows][both] == theirs[both])), seconds
 
 
-def blocks_section(season: Path, small: Path, work: Path, workers: int, tile_size: int | None) -> Section:
-    """Count the blocks decoded over those needed, and the memory of workers over what was planned."""
-    rows, outcomes, peaks = [], [], {}
-    for name, folder in {
-        "a sixteenth of the area": small,
-        "one granule": season,
-        "two that overlap": two_granules(season, work / "granules"),
-    }.items():
+def blocks_section(season: Path, work: Path, workers: int) -> Section:
+    """Count the blocks decoded over those needed, and the memory of workers as areas grow."""
+    model, rows, outcomes, peaks = quick_model(work, MODEL), [], [], {}
+    whole, part = area_in(season, SCENE), area_in(season, SCENE // 4, start=SCENE // 4)
+    two = two_granules(season, work / "granules")
+    for name, folder, aoi in ((SMALL, season, part), (LARGE, season, whole), (OVERLAP, two, whole)):
         out = work / f"blocks-{time.time_ns()}"
-        asked = request(folder, "", out, tile_size).model_copy(
-            update={"catalog": str(folder / "catalog.json")}
-        )
-        made, costs = run_map(asked, workers)
+        with served(folder) as url:
+            asked = {"model": model, "engine": "torch", "precision": "fp32"}
+            made, costs = run_map(request(url, aoi, out).model_copy(update=asked), workers)
+            with rasterio.open(out / "crop_map.tif") as file:
+                geobox = GeoBox.from_rio(file)
+            needed = blocks_needed(out / "items.json", geobox, Season(year=YEAR)).blocks
         peaks[name] = max(costs.peak_bytes)
-        with rasterio.open(out / "crop_map.tif") as file:
-            geobox = GeoBox.from_rio(file)
-        needed = blocks_needed(out / "items.json", geobox, Season(year=YEAR)).blocks
-        counts = str(made.reads.blocks), str(needed), str(made.reads.kept_blocks)
-        rows.append([name, *counts, f"{peaks[name] / 2**20:.0f}"])
-        if folder != small:  # its few blocks are kept from the trial of engines, which counts no reads
-            what = f"decoded over needed, {name}"
-            outcomes.append(Outcome(what=what, measured=made.reads.blocks / needed, limit=1.1, at_most=True))
-    asked = request(season, "", work / "plan", tile_size).model_dump()
-    asked |= {"catalog": str(season / "catalog.json"), "no_trial": True}
-    planned = plan.run(PlanRequest(**asked), progress=False).worker_bytes
-    of_small, of_all, most = peaks["a sixteenth of the area"], peaks["one granule"], max(peaks.values())
-    for what, measured, limit in (
-        ("memory of a worker over the plan's figure", most / planned, 1.1),
-        ("memory of a worker over the budget", most / DEFAULT_BUDGET, 1.0),
-        ("memory of a worker, 16 times the area", of_all / of_small, 1.05),
-    ):
-        outcomes.append(Outcome(what=what, measured=measured, limit=limit, at_most=True))
-    columns = ("scenes", "decoded", "needed", "kept", "MiB of a worker")
-    text = f"{workers} workers, from a disk; the plan says {planned / 2**20:.0f} MiB."
+        decoded = made.reads.blocks + trial_blocks(out)
+        counts = str(decoded), str(needed), str(made.reads.kept_blocks)
+        rows.append([name, str(len(made.tiles.made)), *counts, f"{peaks[name] / 2**20:.0f}"])
+        what = f"decoded over needed, {name}"
+        outcomes.append(Outcome(what=what, measured=decoded / needed, limit=1.1, at_most=True))
+    what, grown = "memory of a worker, 16 times the area", peaks[LARGE] / peaks[SMALL]
+    outcomes.append(Outcome(what=what, measured=grown, limit=1.05, at_most=True))
+    columns = ("area", "tiles", "decoded", "needed", "taken again", "MiB of a worker")
+    text = f"{workers} workers, from a server, an untrained small network; blocks of 1024 pixels."
     return Section(title="Blocks and memory", text=text, columns=columns, rows=rows, outcomes=outcomes)
 
 
@@ -170,7 +172,9 @@ def dispatch_section() -> Section:
 @click.command()
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Where scenes are kept.")
 @click.option("--only", multiple=True, type=click.Choice(PHASES), help="Only these; nothing is written then.")
-@click.option("--side", default=1000, type=click.IntRange(128), help="Edge of the area, pixels of 10 m.")
+@click.option(
+    "--side", default=1000, type=click.IntRange(128, SCENE), help="Edge of the area, pixels of 10 m."
+)
 @click.option("--workers", default=CORES, type=click.IntRange(1))
 @click.option("--tile-size", default=None, type=int)
 @click.option("--share", default=4, type=click.IntRange(1), help="The obvious script gets 1 / share.")
@@ -180,14 +184,13 @@ def main(
     """Measure what is asked for; write the results if that is all."""
     phases = only or PHASES
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # its memory is not the driver's
-        season = apart.submit(make_season, work, side).result()
-        small = apart.submit(make_season, work, side // 4).result()
+        season = apart.submit(make_season, work).result()
     watch = watch_the_processor()
     obvious = share if "obvious" in phases else 0
     calls: dict[str, Callable[[], Section]] = {
         "dispatch": dispatch_section,  # first: it measures the driver's peak memory
-        "map": lambda: map_section(season, work, workers, tile_size, obvious),
-        "blocks": lambda: blocks_section(season, small, work, workers, tile_size),
+        "map": lambda: map_section(season, side, work, workers, tile_size, obvious),
+        "blocks": lambda: blocks_section(season, work, workers),
     }
     wanted = {"map" if phase == "obvious" else phase for phase in phases}
     sections = [call() for name, call in calls.items() if name in wanted]

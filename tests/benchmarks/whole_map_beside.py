@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from tests.benchmarks.peak_memory import resident
+from tests.benchmarks.whole_map_parts import BLOCK
 from toolkit.catalog.guard import GDAL_OPTIONS
 from toolkit.cluster import connect
 from toolkit.cubes.recipe import SENTINEL2_BANDS
@@ -27,8 +28,10 @@ from toolkit.simulate.scenes import COG_OPTIONS
 
 CLEAR = (2, 4, 5, 6, 7, 11)
 BATCH = 1024
-SHIFT = 16
-"""Pixels by which blocks of a second granule lie beside the first's: 10,000 columns are no whole blocks."""
+WIDE = 1229 // 2 * 2
+"""Columns of 10 m of the first of two granules."""
+SHIFT = 10_000 % 1024
+"""Columns at which the second one starts: neighbours lie 10,000 apart, which is no whole number of blocks."""
 
 
 def obvious_map(items: list[pystac.Item], geobox: GeoBox, model: Path, threads: int) -> np.ndarray[Any, Any]:
@@ -73,7 +76,6 @@ def two_granules(season: Path, out: Path) -> Path:
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    shutil.copy(season / "aoi.geojson", out)
     catalog = json.loads((season / "catalog.json").read_text())
     links = []
     for link in catalog["links"]:
@@ -87,9 +89,7 @@ def two_granules(season: Path, out: Path) -> Path:
 
 def columns_of(part: int, width: int) -> tuple[int, int]:
     """First column and number of columns of a granule, of a scene so many 10 m pixels wide."""
-    block = int(COG_OPTIONS["blocksize"])
-    left = width * 2 // 5 // block * block + SHIFT
-    return (0, width * 3 // 5 // 2 * 2) if part == 0 else (left, width - left)
+    return (0, WIDE) if part == 0 else (SHIFT, width - SHIFT)
 
 
 def _granule(source: Path, out: Path, part: int) -> str:
@@ -120,6 +120,7 @@ def cut(source: Path, target: Path, left: int, width: int) -> None:
         window = Window(left, 0, width, file.height)
         profile = {
             **COG_OPTIONS,
+            "blocksize": BLOCK,
             "width": width,
             "height": file.height,
             "count": 1,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import psutil
 import rasterio
+import rasterio.shutil
+import shapely
 from distributed import Client
+from odc.geo import geom
 from odc.geo.geobox import GeoBox
 
 from pipelines import crop_map
@@ -22,16 +30,26 @@ from tests.benchmarks.threads import CORES
 from toolkit.area.season import Season
 from toolkit.catalog.access import access_to
 from toolkit.catalog.saved_items import read_items
-from toolkit.cluster import connect
 from toolkit.cubes.recipe import SENTINEL2_BANDS
+from toolkit.learn.checkpoint import read_checkpoint, write_checkpoint
+from toolkit.learn.networks import build_network
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.ranges import RangeFile
 from toolkit.scenes.threads import in_threads
 from toolkit.scenes.tile import TileScenes, open_tile
 from toolkit.simulate.landscape import make_landscape
 from toolkit.simulate.scenes import simulate_scenes
+from toolkit.storage import write_text
 
 YEAR, SEED = 2023, 1
+SCENE, BLOCK = 2048, 1024
+"""Edges of a scene and of the blocks of its files, pixels; those of live catalogs have 10,980 and 1024."""
+LOOK_S = 0.2
+"""How often the memory of workers is looked at: their peak so far, so little is missed."""
+EDGE_M = 4
+"""An area ends so many metres within its outermost pixels: rounded degrees must not reach the next ones."""
+DONE = ".done"
+"""Mark in the folder of a season that is complete."""
 CLOUD_AMOUNT = 0.31
 """Mean cloud amount asked of the simulator; with shadows and cirrus 44 % of 256 x 256 pixels were lost."""
 NO_DATA, CLOUDY = 0, (3, 7, 8, 9, 10)
@@ -62,12 +80,43 @@ class Costs:
         return self.wall_s / self.least_s(download_s)
 
 
-def make_season(folder: Path, side: int) -> Path:
-    """Simulate a season, once; return its folder."""
-    out = folder / f"season-{side}"
-    landscape = make_landscape(SEED, shape=(side, side))
-    simulate_scenes(out, landscape=landscape, year=YEAR, cloud_cover=CLOUD_AMOUNT)
+def make_season(folder: Path) -> Path:
+    """Simulate a season of scenes with the blocks of live catalogs, once; return its folder."""
+    out = folder / f"season-{SCENE}"
+    if not (out / DONE).exists():
+        landscape = make_landscape(SEED, shape=(SCENE, SCENE))
+        simulate_scenes(out, landscape=landscape, year=YEAR, cloud_cover=CLOUD_AMOUNT)
+        with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
+            list(pool.map(enlarge_blocks, sorted(out.glob("*/*.tif"))))
+        (out / DONE).touch()
     return out
+
+
+def enlarge_blocks(path: Path) -> None:
+    """Write a file again with larger blocks."""
+    new = path.with_suffix(".new")
+    options = {"blocksize": BLOCK, "compress": "DEFLATE", "predictor": "YES", "overview_count": 1}
+    rasterio.shutil.copy(path, new, driver="COG", **options)
+    new.replace(path)
+
+
+def area_in(season: Path, side: int, start: int | None = None) -> Path:
+    """Write a square area within a season's scenes; return its file.
+
+    Args:
+        season: folder of the scenes.
+        side: edge of the area, pixels.
+        start: its first row and column; default in the middle, over the corner of four blocks.
+    """
+    with rasterio.open(next(season.glob("*/SCL.tif"))) as file:
+        left, top = file.transform.c, file.transform.f
+        crs = str(file.crs)
+    first = (SCENE - side) // 2 if start is None else start
+    near, far = 10 * first + EDGE_M, 10 * (first + side) - EDGE_M
+    outline = geom.box(left + near, top - far, left + far, top - near, crs).to_crs("EPSG:4326")
+    path = season / f"aoi-{first}-{side}.geojson"
+    write_text(json.dumps(shapely.geometry.mapping(outline.geom)), path)
+    return path
 
 
 def cloudy_share(season: Path) -> float:
@@ -81,31 +130,61 @@ def cloudy_share(season: Path) -> float:
     return cloudy / seen
 
 
+def quick_model(folder: Path, like: Path) -> Path:
+    """Write an untrained model that is quick and takes the features of another; return its folder."""
+    sample, out = read_checkpoint(like), folder / "quick-model"
+    if not out.exists():
+        state = build_network("mlp", sample.recipe.shape, len(sample.legend.names)).state_dict()
+        write_checkpoint(replace(sample, network="mlp", state=state), out)
+    return out
+
+
+def trial_blocks(out: Path) -> int:
+    """Blocks that the trial of engines decoded, whose tiles found them kept."""
+    record = json.loads((out / "run.json").read_text())
+    return sum(one["reads"]["blocks"] for one in record["engines"]["tried"])
+
+
 def run_map(request: MapRequest, workers: int) -> tuple[CropMap, Costs]:
-    """Make a map with workers of our own, and say what it took."""
-    start, cpu = time.perf_counter(), cpu_seconds()
-    with connect(workers=workers) as client:
-        made = crop_map.run(request, client=client, progress=False)
-        used: Mapping[str, tuple[float, int]] = client.run(usage)
-    wall = time.perf_counter() - start
+    """Make a map with local workers, as the command does, and say what it took."""
+    start, cpu = time.perf_counter(), cpu_seconds() + cpu_seconds(resource.RUSAGE_CHILDREN)
+    with peaks_of_workers() as peaks:
+        made = crop_map.run(request.model_copy(update={"workers": workers}), progress=False)
     costs = Costs(
-        wall_s=wall,
-        cpu_s=cpu_seconds() - cpu + sum(seconds for seconds, _ in used.values()),
+        wall_s=time.perf_counter() - start,
+        cpu_s=cpu_seconds() + cpu_seconds(resource.RUSAGE_CHILDREN) - cpu,
         workers=workers,
-        peak_bytes=tuple(peak for _, peak in used.values()),
+        peak_bytes=tuple(peaks.values()),
         driver_peak_bytes=resident("VmHWM"),
     )
     return made, costs
 
 
-def usage() -> tuple[float, int]:
-    """CPU seconds and peak memory of this process since its start."""
-    return cpu_seconds(), resident("VmHWM")
+@contextmanager
+def peaks_of_workers() -> Iterator[dict[int, int]]:
+    """Give the peak memory of each process started meanwhile, by its number, complete at the end."""
+    peaks: dict[int, int] = {}
+    before, done = {one.pid for one in psutil.Process().children()}, threading.Event()
+
+    def look() -> None:
+        while not done.wait(LOOK_S):
+            for one in psutil.Process().children(recursive=True):
+                if one.pid not in before:
+                    with suppress(OSError, LookupError):  # it has just ended
+                        peaks[one.pid] = max(peaks.get(one.pid, 0), resident("VmHWM", one.pid))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        looking.join()
 
 
-def cpu_seconds() -> float:
-    """CPU seconds of this process, of user and system."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
+def cpu_seconds(whose: int = resource.RUSAGE_SELF) -> float:
+    """CPU seconds of this process, or of its children that have ended, of user and system."""
+    used = resource.getrusage(whose)
     return used.ru_utime + used.ru_stime
 
 

@@ -23,7 +23,7 @@ NEED = MemoryNeed(base=GIB, pixel=2048)
 
 
 def test_a_tile_of_a_season_fits_into_the_default_budget() -> None:
-    assert fitting_size(memory_need([FeatureRecipe()], [73]), DEFAULT_BUDGET) == 256
+    assert fitting_size(memory_need([FeatureRecipe()], [73]), DEFAULT_BUDGET) == 512
 
 
 def test_more_scenes_and_bands_need_more() -> None:

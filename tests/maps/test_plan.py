@@ -23,14 +23,19 @@ from toolkit.maps.plan import (
     most_scenes,
     reckon,
 )
+from toolkit.scenes.counts import ReadCounts
 
 AREA = shapely.box(0, 50, 2, 51)
 TRIED = TriedTile(
     share=0.9,
     extent=Extent(pixels=1000, scene_pixels=10_000.0),
     seconds={"read and composite": 4.0, "predict": 6.0, "write": 0.5, "prepare the engine": 3.0},
-    bytes_read=5_000_000,
+    scenes=10,
+    reads=ReadCounts(bytes=5_000_000),
     bytes_stored=2_000,
+)
+SHARING = replace(
+    TRIED, reads=ReadCounts(bytes=5_000_000, own_bytes=1e6, header_bytes=1_000_000, thread_s=8, decoding_s=6)
 )
 
 
@@ -75,8 +80,22 @@ def test_scenes_are_counted_where_most_overlap() -> None:
 
 def test_a_map_takes_what_its_tile_took_times_scenes_and_pixels() -> None:
     whole = plan_of(Extent(pixels=20_000, scene_pixels=400_000.0), TRIED)
-    assert whole.bytes_to_read == 40 * TRIED.bytes_read
+    assert whole.bytes_to_read == 40 * TRIED.reads.bytes
     assert whole.disk_bytes == 20 * TRIED.bytes_stored * FILES_PER_TILE_BYTE
+    assert whole.seconds == pytest.approx((40 * 4.0 + 20 * 6.5) / 2 + 3.0)
+
+
+def test_of_shared_blocks_a_tile_counts_its_share_and_headers_each_worker_reads_once() -> None:
+    whole = plan_of(Extent(pixels=20_000, scene_pixels=400_000.0), SHARING)
+    assert whole.bytes_to_read == 40 * 1_000_000 + 2 * 1_000_000
+    reading = 4.0 * (1 / 4 + 3 / 4 * 1 / 4)
+    assert whole.seconds == pytest.approx((40 * reading + 20 * 6.5) / 2 + 3.0)
+
+
+def test_a_tile_whose_blocks_were_all_kept_counts_as_it_took() -> None:
+    kept = replace(TRIED, reads=ReadCounts(own_bytes=1e6, thread_s=8))
+    whole = plan_of(Extent(pixels=20_000, scene_pixels=400_000.0), kept)
+    assert whole.bytes_to_read == 40 * 1_000_000
     assert whole.seconds == pytest.approx((40 * 4.0 + 20 * 6.5) / 2 + 3.0)
 
 

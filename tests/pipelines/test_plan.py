@@ -202,9 +202,9 @@ def test_a_country_is_planned_in_bounded_memory(place: Path, tmp_path: Path) -> 
 
 
 def test_a_cluster_whose_workers_are_too_small_is_refused(place: Path, tmp_path: Path) -> None:
-    options = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "1GiB", "host": "127.0.0.1"}
+    options = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "0.75GiB", "host": "127.0.0.1"}
     refused = pytest.raises(
-        MemoryBudgetError, match=r"need 1\.\d GiB .* a worker of the cluster has 1\.0 GiB"
+        MemoryBudgetError, match=r"need \d\.\d GiB .* a worker of the cluster has 0\.8 GiB"
     )
     with LocalCluster(**options, dashboard_address="127.0.0.1:0") as cluster, refused:
         crop_map.run(request(place, tmp_path / "out"), cluster, progress=False)

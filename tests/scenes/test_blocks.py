@@ -3,7 +3,6 @@
 import threading
 from functools import partial
 from http.server import ThreadingHTTPServer
-from itertools import product
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from toolkit.area.grid import Lattice, tiles
 from toolkit.errors import RemoteError
 from toolkit.scenes.blocks import BlockCache, block_place, read_on_grid
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.kept_blocks import KeptBlocks
 
 LEFT, TOP = 600000, 5600320
 BLOCK = 16
@@ -133,10 +133,10 @@ def test_lattice_of_20_m_blocks_is_twice_as_wide(files):
     assert block_place(files[20][0], geobox) == Lattice(-4, -6, 32, 32)
 
 
-def test_a_cache_keeps_blocks_for_neighbours_whatever_the_tiles(files):
+def test_a_cache_keeps_blocks_for_neighbours_whatever_the_tiles(files, tmp_path):
     path, pixels = files[20]
     geobox = grid(3, 3, 70, 90)
-    cache, total = BlockCache(), ReadCounts()
+    cache, total = BlockCache(KeptBlocks(tmp_path)), ReadCounts()
     for tile in tiles(geobox, size=17):
         found, counts = read_on_grid(path, tile.geobox, cache=cache)
         expected = expected_window(pixels, 3 + tile.y.start, 3 + tile.x.start, *found.shape)
@@ -144,17 +144,6 @@ def test_a_cache_keeps_blocks_for_neighbours_whatever_the_tiles(files):
         total += counts
     assert total.blocks == read_on_grid(path, geobox)[1].blocks
     assert total.kept_blocks > 0
-
-
-def test_a_cache_stays_within_its_limit(files):
-    path, _ = files[10]
-    limit = 3 * BLOCK * BLOCK * 2
-    cache = BlockCache(limit)
-    for tile in tiles(grid(0, 0, HEIGHT, WIDTH), size=20):
-        read_on_grid(path, tile.geobox, cache=cache)
-    places = product(range(-(-HEIGHT // BLOCK)), range(-(-WIDTH // BLOCK)))
-    kept = [cache.blocks.take((path, row, column)) for row, column in places]
-    assert 0 < sum(block.nbytes for block in kept if block is not None) <= limit
 
 
 def test_over_http_no_byte_of_a_block_is_fetched_twice(tmp_path):

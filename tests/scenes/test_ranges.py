@@ -16,6 +16,7 @@ from toolkit.catalog.guard import Guard
 from toolkit.catalog.transport import Patience
 from toolkit.errors import AssetError, RemoteError, UnsafeReferenceError
 from toolkit.scenes.blocks import BlockCache, read_on_grid
+from toolkit.scenes.kept_blocks import KeptBlocks
 from toolkit.scenes.ranges import HEADER_BYTES, RangeFile
 from toolkit.scenes.stream import RangeStream
 
@@ -181,10 +182,10 @@ def quarters(server, cache):
             yield (y, x), found, counts.requests
 
 
-def test_a_header_is_asked_for_once_by_all_tiles_of_a_worker(folder):
+def test_a_header_is_asked_for_once_by_all_tiles_of_a_worker(folder, tmp_path):
     with serve(folder) as server:
         requests = []
-        for (y, x), found, asked in quarters(server, BlockCache()):
+        for (y, x), found, asked in quarters(server, BlockCache(KeptBlocks(tmp_path))):
             np.testing.assert_array_equal(found, PIXELS[y : y + 256, x : x + 256])
             requests.append(asked)
         starts = [one.range for one in server.log if one.range.startswith("bytes=0-")]
@@ -192,9 +193,9 @@ def test_a_header_is_asked_for_once_by_all_tiles_of_a_worker(folder):
     assert len(starts) == 1
 
 
-def test_a_file_replaced_between_two_tiles_is_read_anew(folder):
+def test_a_file_replaced_between_two_tiles_is_read_anew(folder, tmp_path):
     with serve(folder) as server:
-        reads = quarters(server, BlockCache())
+        reads = quarters(server, BlockCache(KeptBlocks(tmp_path)))
         next(reads)
         write(folder / "a.tif", PIXELS[::-1].copy(), block=128)
         for (y, x), found, _ in reads:
@@ -202,14 +203,14 @@ def test_a_file_replaced_between_two_tiles_is_read_anew(folder):
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"a"'])
-def test_a_header_without_a_strong_etag_is_not_kept(folder, tag):
+def test_a_header_without_a_strong_etag_is_not_kept(folder, tag, tmp_path):
     class Weak(Handler):
         def send(self, status, headers, body, **options):
             del headers["ETag"]
             super().send(status, headers | ({"ETag": tag} if tag else {}), body, **options)
 
     with RangeServer(folder, Weak) as server, in_thread(server):
-        assert [asked for _, _, asked in quarters(server, BlockCache())] == [2, 2, 2, 2]
+        assert [asked for _, _, asked in quarters(server, BlockCache(KeptBlocks(tmp_path)))] == [2, 2, 2, 2]
 
 
 def test_small_files_are_taken_whole_from_servers_without_ranges_and_large_ones_refused(folder):

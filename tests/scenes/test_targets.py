@@ -19,6 +19,7 @@ from toolkit.errors import AssetError
 from toolkit.scenes import blocks
 from toolkit.scenes.blocks import BlockCache, read_on_grid
 from toolkit.scenes.counts import ReadCounts
+from toolkit.scenes.kept_blocks import KeptBlocks
 
 BLOCK = 64
 SIZE = 700
@@ -85,11 +86,11 @@ def test_each_pixel_is_that_under_its_centre(files, name, row, column, shape, st
 
 
 @pytest.mark.parametrize("name", [10, 20, "turned"])
-def test_a_large_tile_is_made_of_small_ones_each_block_decoded_once(files, name):
+def test_a_large_tile_is_made_of_small_ones_each_block_decoded_once(files, name, tmp_path):
     geobox = grid()
     whole, counts = read_on_grid(files[name], geobox)
     np.testing.assert_array_equal(whole, expected(files[name], geobox))
-    cache, total = BlockCache(), ReadCounts()
+    cache, total = BlockCache(KeptBlocks(tmp_path)), ReadCounts()
     for tile in tiles(geobox, size=100):
         part, read = read_on_grid(files[name], tile.geobox, cache=cache)
         np.testing.assert_array_equal(part, whole[tile.y, tile.x])

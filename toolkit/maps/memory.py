@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import MemoryBudgetError
-from toolkit.scenes.blocks import HEADERS_BYTES, KEPT_BYTES
+from toolkit.scenes.blocks import HEADERS_BYTES
 
 GIB = 2**30
 SIZES = (1024, 512, 256, 128)
@@ -15,10 +15,11 @@ SIZES = (1024, 512, 256, 128)
 DEFAULT_BUDGET = int(1.5 * GIB)
 """Memory of a worker where the user names none, bytes."""
 LIBRARIES = 950_000_000
-"""What a worker takes beside a tile's pixels and what it keeps for others, bytes: libraries, engines.
+"""What a worker takes beside a tile's pixels and headers, bytes: libraries, engines, blocks being read.
 
-Peaks of workers that mapped a season of 41 scenes: 1,210 to 1,317 MB with tiles of 256 pixels (three maps of
-WHOLE_MAP.md, planned 1,371); before headers were kept, 1,640 with 512 and 3,146 with 1024.
+Peaks of workers that mapped a season of 43 scenes, blocks of 1024 pixels, from a server: 1,497 MB with tiles
+of 512 pixels and CropNet in int8 by OpenVINO (planned 1,517); with a small network in torch 1,393, and 984
+with tiles of 256 (planned 1,116).
 """
 RESULT_BYTES = 150
 """Bytes of a pixel while its classes are computed: probabilities in double precision and the layers."""
@@ -48,7 +49,7 @@ def memory_need(recipes: Sequence[FeatureRecipe], n_scenes: Sequence[int]) -> Me
         n_scenes: most scenes over one place, for each sensor.
     """
     pixel = max(_pixel_bytes(recipe, n) for recipe, n in zip(recipes, n_scenes, strict=True))
-    return MemoryNeed(base=LIBRARIES + KEPT_BYTES + HEADERS_BYTES, pixel=pixel + RESULT_BYTES)
+    return MemoryNeed(base=LIBRARIES + HEADERS_BYTES, pixel=pixel + RESULT_BYTES)
 
 
 def _pixel_bytes(recipe: FeatureRecipe, n_scenes: int) -> int:

@@ -12,6 +12,7 @@ import shapely
 
 from toolkit.errors import StorageError
 from toolkit.maps.memory import gib
+from toolkit.scenes.counts import ReadCounts
 
 SCENE_PIXEL_BYTES = {"sentinel-2": 23.0, "emit": 1140 / 36}
 """Bytes to read for one output pixel of 10 m of one scene, before any is read.
@@ -27,6 +28,8 @@ FILES_PER_TILE_BYTE = 3.0
 """The same for each byte of a tile: itself, the layers with overviews, one of them twice; 2.1 seen."""
 READING, PREPARING = "read and composite", "prepare the engine"
 """Stages: one takes as long as it has scenes, one each worker does once, others as it has pixels."""
+MOST_KEPT = 4.0
+"""A tile whose blocks were kept but for a few tells little of what these took: no more than so many times."""
 GRID_POINTS = 24
 """Places along each axis of the area at which scenes are counted."""
 
@@ -51,10 +54,29 @@ class TriedTile:
     """Its pixels and scenes."""
     seconds: Mapping[str, float]
     """Of each stage."""
-    bytes_read: int
-    """Bytes read for it."""
+    scenes: int
+    """Scenes that touch it."""
+    reads: ReadCounts
+    """What was read for it."""
     bytes_stored: int
     """Size of its file."""
+
+    @property
+    def own_bytes(self) -> float:
+        """Bytes of the blocks it needed, each by its share; where the format tells none, of those it read."""
+        return self.reads.own_bytes or self.reads.bytes - self.reads.header_bytes
+
+    @property
+    def own_reading(self) -> float:
+        """What a tile takes to read, on average, over what this one took.
+
+        The first tile over some blocks decodes them for its neighbours too.
+        """
+        decoded = self.reads.bytes - self.reads.header_bytes
+        if not decoded or not self.reads.thread_s:
+            return 1.0
+        decoding = self.reads.decoding_s / self.reads.thread_s
+        return 1 - decoding + decoding * min(self.own_bytes / decoded, MOST_KEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +178,8 @@ def reckon(
 ) -> Plan:
     """Return what a map will take.
 
-    Bytes and reading follow the scenes, prediction the pixels, as they were in the tile tried.
+    Bytes and reading follow the scenes, prediction the pixels, as they were in the tile tried; of blocks that
+    neighbours need too the tile counts its share, and headers that are kept each worker reads once.
 
     Args:
         extent: pixels and scenes of the map.
@@ -172,12 +195,13 @@ def reckon(
     if tried is not None and tried.extent.pixels:
         by_scenes = extent.scene_pixels / max(tried.extent.scene_pixels, 1.0)
         by_pixels = extent.pixels / tried.extent.pixels
-        bytes_to_read = tried.bytes_read * by_scenes
+        headers = min(by_scenes, workers * scenes / max(tried.scenes, 1))
+        bytes_to_read = tried.own_bytes * by_scenes + tried.reads.header_bytes * headers
         disk = FILES_PER_TILE_BYTE * tried.bytes_stored * by_pixels
         told = tried.seconds
         reading, once = told.get(READING, 0.0), told.get(PREPARING, 0.0)
         others = sum(told.values()) - reading - once
-        work = reading * by_scenes + others * by_pixels
+        work = reading * tried.own_reading * by_scenes + others * by_pixels
         seconds = once + max(work / workers, reading + others)
     return Plan(
         scenes=scenes,

@@ -6,7 +6,9 @@ nearest neighbour, is told in :mod:`toolkit.scenes.targets`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,15 +22,14 @@ from toolkit.catalog.access import LOCAL, Access
 from toolkit.errors import AssetError
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.headers import Header
+from toolkit.scenes.kept_blocks import KeptBlocks
 from toolkit.scenes.limited_cache import LimitedCache
 from toolkit.scenes.opening import OpenFile, opened
-from toolkit.scenes.targets import Mask, Pixels, Target, nesting_of, target_of
+from toolkit.scenes.targets import ENDLESS, Margins, Mask, Pixels, Target, margins_of, nesting_of, target_of
 
-RUN_BYTES = 32_000_000
-"""Most that is decoded at a time, but for a single row of blocks: an output coarser than the file may need
-all of it."""
-KEPT_BYTES = 256_000_000
-"""Most memory for decoded blocks that reach beyond a tile."""
+RUN_BYTES = 4_000_000
+"""Most that is decoded at a time, but for a single row of blocks: 32 threads read, and an output coarser than
+the file may need all of it."""
 HEADERS_BYTES = 32_000_000
 """Most memory for headers of remote files: a thousand of them."""
 
@@ -46,15 +47,23 @@ class BlockRange:
 class BlockCache:
     """What a worker keeps for neighbouring tiles: decoded blocks that reach beyond a tile, and headers."""
 
-    def __init__(self, limit_bytes: int = KEPT_BYTES, headers_bytes: int = HEADERS_BYTES) -> None:
-        """Start empty.
+    def __init__(
+        self, blocks: KeptBlocks, *, grid: GeoBox | None = None, headers_bytes: int = HEADERS_BYTES
+    ) -> None:
+        """Start without headers.
 
         Args:
-            limit_bytes: most memory that blocks may take.
+            blocks: where blocks are kept.
+            grid: grid of the map: what reaches beyond it no other tile needs; None for one without end.
             headers_bytes: most memory that headers of remote files may take.
         """
-        self.blocks: LimitedCache[tuple[str, int, int], Pixels] = LimitedCache(limit_bytes)
+        self.blocks = blocks
         self.headers: LimitedCache[str, Header] = LimitedCache(headers_bytes)
+        self._grid = grid
+
+    def margins(self, geobox: GeoBox) -> Margins:
+        """Return how far the map goes on around a tile."""
+        return ENDLESS if self._grid is None else margins_of(geobox, self._grid)
 
 
 def read_on_grid(
@@ -95,8 +104,9 @@ def read_on_grid(
 def _read_once(
     uri: str, geobox: GeoBox, wanted: Mask | None, cache: BlockCache | None, access: Access
 ) -> tuple[Pixels, ReadCounts]:
+    start, margins = time.perf_counter(), ENDLESS if cache is None else cache.margins(geobox)
     with opened(uri, access, None if cache is None else cache.headers) as file:
-        return _read_blocks(uri, file, target_of(file.pixels, geobox, wanted), cache)
+        return _read_blocks(uri, file, target_of(file.pixels, geobox, wanted, margins), cache, start)
 
 
 def block_place(uri: str, geobox: GeoBox, access: Access = LOCAL) -> Lattice | None:
@@ -115,42 +125,77 @@ def block_place(uri: str, geobox: GeoBox, access: Access = LOCAL) -> Lattice | N
 
 
 def _read_blocks(
-    uri: str, file: OpenFile, target: Target, cache: BlockCache | None
+    uri: str, file: OpenFile, target: Target, cache: BlockCache | None, start: float
 ) -> tuple[Pixels, ReadCounts]:
-    height, width = file.pixels.block_shapes[0]
-    needed, kept = target.needed.copy(), 0
-    for row, column in np.argwhere(needed) if cache is not None else ():
-        block = cache.blocks.take((uri, int(row), int(column))) if cache is not None else None
+    missing, shared = target.needed.copy(), target.needed & (target.share < 1)
+    with ExitStack() as stack:
+        if cache is not None:
+            missing &= ~_put_kept(file, target, missing, cache.blocks)
+            if (missing & shared).any():
+                stack.enter_context(cache.blocks.alone_with(file.version))
+                missing &= ~_put_kept(file, target, missing & shared, cache.blocks)
+        begun, requests, compressed = time.perf_counter(), 1, 0
+        for run, pixels, n_bytes in _decoded(file, missing):
+            height, width = file.pixels.block_shapes[0]
+            target.put(pixels, run.top * height, run.left * width)
+            for (row, column), block in _parts(pixels, run, (height, width)):
+                if cache is not None and shared[row, column]:
+                    cache.blocks.keep(file.version, row, column, block)
+            requests, compressed = requests + 1, compressed + n_bytes
+    received, header = compressed, 0
+    if file.remote is not None:
+        requests, received = file.remote.requests, file.remote.received
+        first = file.remote.header if cache is not None and cache.headers.take(uri) is None else None
+        header = 0 if first is None else len(first.content)
+    done = time.perf_counter()
+    counts = ReadCounts(
+        files=1,
+        requests=requests,
+        blocks=int(missing.sum()),
+        bytes=received,
+        own_bytes=_own_bytes(file.pixels, target) + max(0, received - compressed - header),
+        header_bytes=header,
+        thread_s=done - start,
+        decoding_s=done - begun,
+        kept_blocks=int((target.needed & ~missing).sum()),
+        resampled=int(target.resampled),
+    )
+    return target.pixels(), counts
+
+
+def _put_kept(file: OpenFile, target: Target, asked: Mask, blocks: KeptBlocks) -> Mask:
+    """Put what is kept of some blocks onto the output, and return which these are."""
+    pixels, found = file.pixels, np.zeros_like(asked)
+    height, width = pixels.block_shapes[0]
+    for row, column in np.argwhere(asked):
+        top, left = int(row) * height, int(column) * width
+        shape = min(height, pixels.height - top), min(width, pixels.width - left)
+        block = blocks.take(file.version, int(row), int(column), (shape, pixels.dtypes[0]))
         if block is not None:
-            target.put(block, row * height, column * width)
-            needed[row, column] = False
-            kept += 1
-    requests, compressed = 1, 0
+            target.put(block, top, left)
+            found[row, column] = True
+    return found
+
+
+def _decoded(file: OpenFile, wanted: Mask) -> Iterator[tuple[BlockRange, Pixels, int]]:
+    """Yield runs of blocks with their pixels and compressed bytes, each read at once."""
+    height, width = file.pixels.block_shapes[0]
     block_bytes = height * width * np.dtype(file.pixels.dtypes[0]).itemsize
-    for run in _runs(needed, max(1, RUN_BYTES // block_bytes)):
+    for run in _runs(wanted, max(1, RUN_BYTES // block_bytes)):
         rows = run.top * height, min(run.bottom * height, file.pixels.height)
         columns = run.left * width, min(run.right * width, file.pixels.width)
         spans = spans_in_file(file.pixels, run)
         pixels = file.read(Window.from_slices(rows, columns), spans)
-        target.put(pixels, rows[0], columns[0])
-        if cache is not None:
-            for (row, column), block in _parts(pixels, run, (height, width)):
-                if target.beyond[row, column]:
-                    copied = block.copy()  # a view would keep the whole read
-                    cache.blocks.keep((uri, row, column), copied, copied.nbytes)
-        requests += 1
-        compressed += sum(stop - start for start, stop in spans)
-    if file.remote is not None:
-        requests, compressed = file.remote.requests, file.remote.received
-    counts = ReadCounts(
-        files=1,
-        requests=requests,
-        blocks=int(needed.sum()),
-        bytes=compressed,
-        kept_blocks=kept,
-        resampled=int(target.resampled),
-    )
-    return target.pixels(), counts
+        yield run, pixels, sum(stop - start for start, stop in spans)
+
+
+def _own_bytes(file: Any, target: Target) -> float:
+    """Return the compressed bytes of the blocks needed, each by the tile's share of it."""
+    own = 0.0
+    for row, column in np.argwhere(target.needed):
+        spans = spans_in_file(file, BlockRange(row, row + 1, column, column + 1))
+        own += float(target.share[row, column]) * sum(stop - start for start, stop in spans)
+    return own
 
 
 def _parts(

@@ -19,7 +19,16 @@ class ReadCounts:
     bytes: int = 0
     """Bytes from servers; of files on a disk, compressed bytes of these blocks."""
     kept_blocks: int = 0
-    """Blocks taken from the cache instead, as a neighbouring tile had decoded them."""
+    """Blocks that were there decoded, for a neighbouring tile."""
+    own_bytes: float = 0
+    """Bytes that were needed, decoded here or kept: of each block by the share of its pixels in the map that
+    no other tile needs. 0 where the format does not tell."""
+    header_bytes: int = 0
+    """Of the bytes from servers, headers that are kept: other tiles need not read them."""
+    thread_s: float = 0
+    """Seconds of all threads together in which files were read."""
+    decoding_s: float = 0
+    """Of these, seconds in which blocks that were not kept were fetched and decoded."""
     resampled: int = 0
     """Of the files, those on a grid that does not nest in the output, as of another UTM zone."""
     scenes: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class OpenFile:
     """rasterio dataset."""
     remote: RangeFile | None
     """Where its bytes come from, if not from a disk."""
+    version: str
+    """What it is called with what changes when it is replaced, if that can be seen."""
 
     def read(self, window: Window, spans: Sequence[tuple[int, int]]) -> Any:
         """Read a window of the first band.
@@ -75,7 +78,7 @@ def opened(
     try:
         with _dataset(uri, remote, access.drivers) as pixels:
             _check_size(uri, pixels)
-            yield OpenFile(pixels, remote)
+            yield OpenFile(pixels, remote, f"{uri} {_changed(uri, remote)}")
     except CropglobeError:
         _keep(headers, uri, None)
         raise
@@ -89,6 +92,13 @@ def opened(
         failure = remote.failure  # GDAL went on without bytes it did not get
     _keep(headers, uri, None)
     raise failure  # without its cause: GDAL's errors cannot travel between processes
+
+
+def _changed(uri: str, remote: RangeFile | None) -> str:
+    """Return the ETag of a remote file, the time of change of one on a disk."""
+    if remote is None:
+        return str(Path(uri).stat().st_mtime_ns)
+    return "" if remote.header is None else remote.header.tag
 
 
 def _keep(headers: LimitedCache[str, Header] | None, uri: str, header: Header | None) -> None:

@@ -19,6 +19,7 @@ Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int32]
 Metres = npt.NDArray[np.float64]
+Shares = npt.NDArray[np.float64]
 
 TOLERANCE = 1e-3
 """Part of an output pixel by which grids that nest may miss each other: 1 cm at 10 m."""
@@ -26,6 +27,8 @@ PLACES_KEPT = 4
 """Grids whose places in another CRS are kept, 16 bytes a pixel: a tile and what is read around it, of two."""
 INDICES_KEPT = 8
 """Grids whose pixels in files of another grid are kept, 8 bytes a pixel: those in files of 10 and 20 m."""
+GUESSED_SHARE = 0.5
+"""Share of a block on another grid that reaches over an edge of the output."""
 _PLACING = threading.Lock()
 """One thread projects a grid, for all: that takes longer than to read a file."""
 
@@ -37,8 +40,9 @@ class Target(Protocol):
     """Whether the file's grid does not nest in the output."""
     needed: Mask
     """Blocks of the file that hold a wanted pixel, bool ``(block row, block column)``."""
-    beyond: Mask
-    """Of these, the blocks that reach beyond the output, so that a neighbour needs them too."""
+    share: Shares
+    """Of their pixels in the map, the part that lies in the output, float64 like ``needed``; 0 where none is
+    needed. Below 1 a neighbour needs the block too."""
 
     def put(self, pixels: Pixels, row: int, column: int) -> None:
         """Take pixels of the file that start at ``row`` and ``column``."""
@@ -59,13 +63,45 @@ class Nesting:
     """Column of its left edge."""
 
 
-def target_of(file: Any, geobox: GeoBox, wanted: Mask | None) -> Target:
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """How far a map goes on around one of its tiles, in output pixels."""
+
+    above: int
+    """Rows."""
+    below: int
+    """Rows."""
+    left: int
+    """Columns."""
+    right: int
+    """Columns."""
+
+
+ENDLESS = Margins(*[10**9] * 4)
+"""Of a map whose extent is not known."""
+
+
+def margins_of(geobox: GeoBox, whole: GeoBox) -> Margins:
+    """Return how far a map goes on around a tile.
+
+    Args:
+        geobox: grid of the tile; what it has beyond the map counts as none.
+        whole: grid of the map.
+    """
+    here, there = geobox.affine, whole.affine
+    above, left = round((here.f - there.f) / there.e), round((here.c - there.c) / there.a)
+    below, right = (whole.shape.y - above - geobox.shape.y, whole.shape.x - left - geobox.shape.x)
+    return Margins(*(max(0, int(number)) for number in (above, below, left, right)))
+
+
+def target_of(file: Any, geobox: GeoBox, wanted: Mask | None, margins: Margins = ENDLESS) -> Target:
     """Return how the pixels of an open file come onto an output grid.
 
     Args:
         file: rasterio dataset.
         geobox: output grid.
         wanted: bool ``(y, x)``, True where pixels are needed; None needs all.
+        margins: how far the map goes on around it.
 
     Raises:
         rasterio.errors.RasterioError: the file has no CRS, or none that can be projected.
@@ -75,7 +111,9 @@ def target_of(file: Any, geobox: GeoBox, wanted: Mask | None) -> Target:
         raise RasterioError(msg)
     try:
         nesting = nesting_of(file, geobox)
-        return NestedTarget(file, nesting, geobox, wanted) if nesting else PlacedTarget(file, geobox, wanted)
+        if nesting is None:
+            return PlacedTarget(file, geobox, wanted, margins)
+        return NestedTarget(file, nesting, geobox, wanted, margins)
     except ProjError as error:
         msg = f"its CRS cannot be projected: {error}"
         raise RasterioError(msg) from error
@@ -104,17 +142,21 @@ class NestedTarget:
 
     resampled = False
 
-    def __init__(self, file: Any, nesting: Nesting, geobox: GeoBox, wanted: Mask | None) -> None:
+    def __init__(
+        self, file: Any, nesting: Nesting, geobox: GeoBox, wanted: Mask | None, margins: Margins
+    ) -> None:
         """Find the blocks needed."""
         self._nesting = nesting
         self._out = np.zeros(geobox.shape.yx, file.dtypes[0])
-        self.needed, self.beyond = _no_blocks(file), _no_blocks(file)
+        self.needed, self.share = _no_blocks(file), _no_blocks(file).astype(np.float64)
         height, width = file.block_shapes[0]
-        columns = _spans(nesting.x, nesting.factor, width, file.width, geobox.shape.x)
-        for row, y, beyond in _spans(nesting.y, nesting.factor, height, file.height, geobox.shape.y):
-            for column, x, beside in columns:
-                needed = wanted is None or bool(wanted[y, x].any())
-                self.needed[row, column], self.beyond[row, column] = needed, needed and (beyond or beside)
+        around = (margins.above, margins.below), (margins.left, margins.right)
+        rows = _spans(nesting.y, nesting.factor, height, file.height, geobox.shape.y, around[0])
+        columns = _spans(nesting.x, nesting.factor, width, file.width, geobox.shape.x, around[1])
+        for row, y, of_rows in rows:
+            for column, x, of_columns in columns:
+                if wanted is None or wanted[y, x].any():
+                    self.needed[row, column], self.share[row, column] = True, of_rows * of_columns
 
     def put(self, pixels: Pixels, row: int, column: int) -> None:
         """Write pixels of the file that start at ``row`` and ``column`` into the output, each repeated."""
@@ -145,19 +187,19 @@ class PlacedTarget:
 
     resampled = True
 
-    def __init__(self, file: Any, geobox: GeoBox, wanted: Mask | None) -> None:
+    def __init__(self, file: Any, geobox: GeoBox, wanted: Mask | None, margins: Margins) -> None:
         """Find the blocks needed."""
         whole, (height, width) = (file.height, file.width), file.block_shapes[0]
         with _PLACING:
             self._row, self._column = _pixels_under(geobox, file.crs.to_wkt(), file.transform, whole)
         there = self._row >= 0
         taken = there if wanted is None else there & wanted
-        self.needed, self.beyond = _no_blocks(file), _no_blocks(file)
+        self.needed, over = _no_blocks(file), _no_blocks(file)
         self.needed[self._row[taken] // height, self._column[taken] // width] = True
         # The outline of the output crosses every block that reaches over it.
-        there[1:-1, 1:-1] = False
-        self.beyond[self._row[there] // height, self._column[there] // width] = True
-        self.beyond &= self.needed
+        outline = there & _edges(geobox.shape.yx, margins)
+        over[self._row[outline] // height, self._column[outline] // width] = True
+        self.share = np.where(self.needed, np.where(over, GUESSED_SHARE, 1.0), 0.0)
         self._out = np.zeros(geobox.shape.yx, file.dtypes[0])
 
     def put(self, pixels: Pixels, row: int, column: int) -> None:
@@ -213,12 +255,33 @@ def _no_blocks(file: Any) -> Mask:
     return np.zeros((-(-file.height // height), -(-file.width // width)), bool)
 
 
-def _spans(start: int, factor: int, block: int, file_size: int, size: int) -> list[tuple[int, slice, bool]]:
-    """Return the blocks that meet the output along one axis: pixels of it, and whether it has others."""
+def _edges(shape: tuple[int, int], margins: Margins) -> Mask:
+    """Return the outermost pixels of a tile on the sides where the map goes on, bool ``(y, x)``."""
+    edges = np.zeros(shape, bool)
+    edges[0], edges[-1] = margins.above > 0, margins.below > 0
+    edges[:, 0] |= margins.left > 0
+    edges[:, -1] |= margins.right > 0
+    return edges
+
+
+def _spans(
+    start: int, factor: int, block: int, file_size: int, size: int, around: tuple[int, int]
+) -> list[tuple[int, slice, float]]:
+    """Return the blocks that meet a tile along one axis: their pixels in it, and their share of the map's.
+
+    Args:
+        start: pixel of the tile at which the file starts.
+        factor: output pixels per pixel of the file.
+        block: pixels of a block.
+        file_size: pixels of the file.
+        size: pixels of the tile.
+        around: pixels that the map goes on before and after the tile.
+    """
     spans = []
     for k, first in enumerate(range(0, file_size, block)):
         edges = start + first * factor, start + min(first + block, file_size) * factor
         if edges[0] < size and edges[1] > 0:
             inner = slice(max(0, edges[0]), min(size, edges[1]))
-            spans.append((k, inner, edges != (inner.start, inner.stop)))
+            in_map = min(size + around[1], edges[1]) - max(-around[0], edges[0])
+            spans.append((k, inner, (inner.stop - inner.start) / in_map))
     return spans
