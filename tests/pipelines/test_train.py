@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pipelines.cli import main
 from pipelines.learn_config import MODELS, STUDENTS, AugmentationName, TrainRequest
@@ -97,17 +96,11 @@ def test_every_model_is_trained_described_and_read_back(network: str, store: Pat
     assert TrainRequest.read(tmp_path / "model.yaml", {}).network == network
 
 
-def test_a_training_that_is_interrupted_goes_on_to_the_same_model(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_training_that_is_interrupted_goes_on_to_the_same_model(store: Path, tmp_path: Path) -> None:
+    """Each in a process of its own, as the command is: tests before this one may have changed arithmetic."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     state = tmp_path / ".disturbed.training.safetensors"
-    with subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", *arguments(store, disturbed, epochs=12)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},  # sums in the same order
-    ) as process:
+    with training(store, disturbed) as process:
         while not state.exists() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
@@ -116,12 +109,19 @@ def test_a_training_that_is_interrupted_goes_on_to_the_same_model(
     assert "Interrupted." in said
     assert state.exists()
     assert not disturbed.exists()
-    main(arguments(store, disturbed, epochs=12))
-    assert "an interrupted training is here; if it is this one, it goes on" in capsys.readouterr().err
+    with training(store, disturbed) as again, training(store, undisturbed) as whole:
+        said, _ = (process.communicate()[1] for process in (again, whole))
+    assert "an interrupted training is here; if it is this one, it goes on" in said
     assert not state.exists()
-    main(arguments(store, undisturbed, epochs=12))
     for name in (WEIGHTS, CARD):
         assert (disturbed / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def training(store: Path, out: Path) -> subprocess.Popen[str]:
+    """Start a training of twelve epochs."""
+    command = [sys.executable, "-m", "pipelines.cli", *arguments(store, out, epochs=12)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums in the same order
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=one_thread)
 
 
 def test_what_cannot_be_trained_on_is_refused(
