@@ -83,6 +83,7 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
         workers = workers_of(config, need, order, elsewhere=elsewhere)
         planning = Planning(setup=setup, inputs=inputs, order=order, need=need, workers=workers)
         planning.check(folder)
+        kept_bytes = planning.kept_bytes(folder)
         with room_for_blocks(folder.state, elsewhere=elsewhere) as room:
             yield MapJob(
                 setup=setup,
@@ -95,7 +96,7 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
                 workers=workers,
                 planning=planning,
                 work=TileJob(
-                    sensors=tuple(_sensor_job(one, setup, room) for one in inputs),
+                    sensors=tuple(_sensor_job(one, setup, room, kept_bytes) for one in inputs),
                     aoi=setup.aoi,
                     folder=folder.tiles if config.results == "stored" else None,
                     cropland=cropland.source,
@@ -103,10 +104,12 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
             )
 
 
-def _sensor_job(one: SensorInput, setup: MapSetup, room: Path | None) -> SensorJob:
+def _sensor_job(one: SensorInput, setup: MapSetup, room: Path | None, kept_bytes: int) -> SensorJob:
     own = setup.config.of_sensor(one.sensor)
     return SensorJob(
-        items=freeze(one.found.path, one.found.items, own, grid=setup.geobox, kept=room),
+        items=freeze(
+            one.found.path, one.found.items, own, grid=setup.geobox, kept=room, kept_bytes=kept_bytes
+        ),
         n_items=len(one.found.items),
         model=one.model,
         model_hash=one.checkpoint.content_hash,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 import shapely
 from distributed import Client
 
+from pipelines.folder import SCRATCH
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
 from pipelines.run_folder import RunFolder
@@ -30,6 +32,7 @@ from toolkit.maps.plan import (
 )
 from toolkit.maps.tiles import TileReport
 from toolkit.scenes.granules import degrees
+from toolkit.scenes.kept_blocks import KEPT_BYTES
 
 PIXEL_M2 = 100.0
 """Area of the pixels for which bytes are known, square metres."""
@@ -92,6 +95,7 @@ class Planning:
             seconds=report.seconds,
             scenes=sum(self._scenes(one, place) for one in self.inputs),
             reads=report.reads,
+            sparse=self.setup.geobox.shape.x * self.setup.geobox.shape.y / sum(map(n_pixels_of, self.order)),
             bytes_stored=report.made.path(folder.tiles).stat().st_size,
         )
 
@@ -106,7 +110,16 @@ class Planning:
             StorageError: it does not; tells the bytes needed.
         """
         stored = sum(path.stat().st_size for path in folder.tiles.iterdir())
-        check_disk(plan or self.plan(), free=shutil.disk_usage(folder.out).free, stored=stored)
+        check_disk(plan or self.plan(), free=free_bytes(folder), stored=stored)
+
+    def kept_bytes(self, folder: RunFolder) -> int:
+        """Return how much each local worker may keep of decoded blocks: of what the map leaves free, half.
+
+        Args:
+            folder: folder of the run.
+        """
+        spare = free_bytes(folder) - self.plan().disk_bytes
+        return min(KEPT_BYTES, max(0, spare) // (2 * self.workers))
 
     def on_cluster(self, connected: Callable[[], Client]) -> Callable[[], Client]:
         """Return what connects to a cluster, and raises unless its workers have the memory that tiles need.
@@ -140,3 +153,17 @@ class Planning:
         """Return the pixels of an area, counted once for each scene that shows them."""
         places = [footprint(item) for item in one.found.items]
         return float(footprints_over(places, area).sum()) * n_pixels
+
+
+def n_pixels_of(tile: Tile) -> int:
+    """Return the pixels of a tile."""
+    return int(tile.geobox.shape.x * tile.geobox.shape.y)
+
+
+def free_bytes(folder: RunFolder) -> int:
+    """Return the free bytes of a run's disk; what is kept there while it lasts counts as free."""
+    kept = 0
+    for path in folder.state.glob(f"{SCRATCH}*/*"):
+        with suppress(OSError):  # a worker has just removed it
+            kept += path.stat().st_size
+    return shutil.disk_usage(folder.out).free + kept

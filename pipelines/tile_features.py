@@ -27,7 +27,7 @@ from toolkit.scenes.blocks import BlockCache
 from toolkit.scenes.clear import ClearSky
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, Failures
-from toolkit.scenes.kept_blocks import KeptBlocks
+from toolkit.scenes.kept_blocks import KEPT_BYTES, KeptBlocks
 from toolkit.scenes.targets import Mask
 from toolkit.scenes.tile import open_tile
 
@@ -48,6 +48,8 @@ class FrozenItems:
     """Grid of the run, of which tiles are parts."""
     kept: Path | None
     """Where workers keep decoded blocks for one another; None if each keeps its own, on its own machine."""
+    kept_bytes: int = KEPT_BYTES
+    """Most that each of them keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,13 @@ class TileFeatures:
 
 
 def freeze(
-    path: Path, items: pystac.ItemCollection, config: ScenesRequest, *, grid: GeoBox, kept: Path | None
+    path: Path,
+    items: pystac.ItemCollection,
+    config: ScenesRequest,
+    *,
+    grid: GeoBox,
+    kept: Path | None,
+    kept_bytes: int = KEPT_BYTES,
 ) -> FrozenItems:
     """Return the saved items of a run as workers get them.
 
@@ -73,6 +81,7 @@ def freeze(
         config: the request.
         grid: grid of the run.
         kept: folder of this machine that all workers can write to; None for workers on others.
+        kept_bytes: most that each of them keeps there.
     """
     share = config.max_failed / 100 if config.on_error == "skip" else 0.0
     return FrozenItems(
@@ -82,6 +91,7 @@ def freeze(
         most_failed=int(share * len(items)),
         grid=grid,
         kept=kept,
+        kept_bytes=kept_bytes,
     )
 
 
@@ -153,7 +163,7 @@ def _inputs(items: FrozenItems) -> tuple[pystac.ItemCollection, BlockCache]:
 def _block_cache(items: FrozenItems) -> BlockCache:
     """Return what a worker keeps for neighbouring tiles: in the folder of the run, or in one of its own."""
     if items.kept is not None:
-        return BlockCache(KeptBlocks(items.kept), grid=items.grid)
+        return BlockCache(KeptBlocks(items.kept, items.kept_bytes), grid=items.grid)
     own = Path(tempfile.mkdtemp(prefix="cropglobe-", dir=get_worker().local_directory))
     cache = BlockCache(KeptBlocks(own), grid=items.grid)
     weakref.finalize(cache, shutil.rmtree, own, ignore_errors=True)

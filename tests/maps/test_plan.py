@@ -32,10 +32,19 @@ TRIED = TriedTile(
     seconds={"read and composite": 4.0, "predict": 6.0, "write": 0.5, "prepare the engine": 3.0},
     scenes=10,
     reads=ReadCounts(bytes=5_000_000),
+    sparse=1.0,
     bytes_stored=2_000,
 )
 SHARING = replace(
-    TRIED, reads=ReadCounts(bytes=5_000_000, own_bytes=1e6, header_bytes=1_000_000, thread_s=8, decoding_s=6)
+    TRIED,
+    reads=ReadCounts(
+        bytes=5_000_000,
+        needed_bytes=4_000_000,
+        own_bytes=1e6,
+        header_bytes=1_000_000,
+        thread_s=8,
+        decoding_s=6,
+    ),
 )
 
 
@@ -92,8 +101,14 @@ def test_of_shared_blocks_a_tile_counts_its_share_and_headers_each_worker_reads_
     assert whole.seconds == pytest.approx((40 * reading + 20 * 6.5) / 2 + 3.0)
 
 
+def test_where_few_tiles_of_a_grid_are_made_each_has_a_larger_share_of_its_blocks() -> None:
+    sparse = replace(SHARING, sparse=2.0)
+    assert (SHARING.own_bytes, sparse.own_bytes) == (1e6, 2e6)
+    assert replace(SHARING, sparse=100.0).own_bytes == SHARING.reads.needed_bytes
+
+
 def test_a_tile_whose_blocks_were_all_kept_counts_as_it_took() -> None:
-    kept = replace(TRIED, reads=ReadCounts(own_bytes=1e6, thread_s=8))
+    kept = replace(TRIED, reads=ReadCounts(needed_bytes=4_000_000, own_bytes=1e6, thread_s=8))
     whole = plan_of(Extent(pixels=20_000, scene_pixels=400_000.0), kept)
     assert whole.bytes_to_read == 40 * 1_000_000
     assert whole.seconds == pytest.approx((40 * 4.0 + 20 * 6.5) / 2 + 3.0)

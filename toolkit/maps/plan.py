@@ -28,8 +28,6 @@ FILES_PER_TILE_BYTE = 3.0
 """The same for each byte of a tile: itself, the layers with overviews, one of them twice; 2.1 seen."""
 READING, PREPARING = "read and composite", "prepare the engine"
 """Stages: one takes as long as it has scenes, one each worker does once, others as it has pixels."""
-MOST_KEPT = 4.0
-"""A tile whose blocks were kept but for a few tells little of what these took: no more than so many times."""
 GRID_POINTS = 24
 """Places along each axis of the area at which scenes are counted."""
 
@@ -58,13 +56,20 @@ class TriedTile:
     """Scenes that touch it."""
     reads: ReadCounts
     """What was read for it."""
+    sparse: float
+    """Pixels of the grid over those of its tiles that are made."""
     bytes_stored: int
     """Size of its file."""
 
     @property
     def own_bytes(self) -> float:
-        """Bytes of the blocks it needed, each by its share; where the format tells none, of those it read."""
-        return self.reads.own_bytes or self.reads.bytes - self.reads.header_bytes
+        """Bytes of the blocks it needed, each by its share; where the format tells none, of those it read.
+
+        Shares are those of the whole grid: where few of its tiles are made, each has more.
+        """
+        if not self.reads.needed_bytes:
+            return self.reads.bytes - self.reads.header_bytes
+        return min(self.reads.own_bytes * self.sparse, self.reads.needed_bytes)
 
     @property
     def own_reading(self) -> float:
@@ -72,11 +77,10 @@ class TriedTile:
 
         The first tile over some blocks decodes them for its neighbours too.
         """
-        decoded = self.reads.bytes - self.reads.header_bytes
-        if not decoded or not self.reads.thread_s:
+        if not self.reads.needed_bytes or not self.reads.thread_s:
             return 1.0
         decoding = self.reads.decoding_s / self.reads.thread_s
-        return 1 - decoding + decoding * min(self.own_bytes / decoded, MOST_KEPT)
+        return 1 - decoding + decoding * self.own_bytes / self.reads.needed_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,15 +20,17 @@ class ReadCounts:
     """Bytes from servers; of files on a disk, compressed bytes of these blocks."""
     kept_blocks: int = 0
     """Blocks that were there decoded, for a neighbouring tile."""
+    needed_bytes: int = 0
+    """Compressed bytes of the blocks that were used, decoded here or kept; 0 where the format tells none."""
     own_bytes: float = 0
-    """Bytes that were needed, decoded here or kept: of each block by the share of its pixels in the map that
-    no other tile needs. 0 where the format does not tell."""
+    """The same, of each block by the share of its pixels in the map that no other tile has."""
     header_bytes: int = 0
     """Of the bytes from servers, headers that are kept: other tiles need not read them."""
     thread_s: float = 0
     """Seconds of all threads together in which files were read."""
     decoding_s: float = 0
-    """Of these, seconds in which blocks that were not kept were fetched and decoded."""
+    """Of these, seconds in which blocks that were not kept were fetched and decoded, or another worker was
+    waited for that did so."""
     resampled: int = 0
     """Of the files, those on a grid that does not nest in the output, as of another UTM zone."""
     scenes: int = 0

@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 from toolkit.scenes.targets import Pixels
 
 KEPT_BYTES = 4_000_000_000
-"""Most that a worker keeps: the blocks of 73 overpasses, 11 files each, over 20 x 20 km take 3.4 GB."""
+"""Most that a worker keeps: the blocks of 73 overpasses, 11 files each, take 3.4 GB over 2048 x 2048 pixels,
+if four of 10 m and one of 20 m lie there; more where the edges of the square cut others."""
 SHARE_OF_FREE = 8
-"""It keeps at most the free space over this, so that several workers leave half of it."""
+"""Where nobody reckons what else the disk is for, a worker keeps at most the free space over this."""
 POLL_S = 0.01
 """How often a block is asked for that another worker is decoding: that takes about as long."""
 LONGEST_WAIT_S = 60.0
@@ -75,7 +76,7 @@ class KeptBlocks:
             like: its shape ``(y, x)`` and type, as numpy names it.
         """
         shape, dtype = like
-        with suppress(FileNotFoundError):
+        with suppress(OSError, ValueError):  # whatever is wrong with it: the scene is there to be read
             # Not .npy: Python 3.11's ast fails in many threads that parse its header at once.
             return np.memmap(self._path(file, f"{row}-{column}"), dtype, mode="r", shape=shape)
         return None
@@ -100,7 +101,8 @@ class KeptBlocks:
             while self._size > self._limit:
                 oldest, n_bytes = self._mine.popleft()
                 self._size -= n_bytes
-                oldest.unlink(missing_ok=True)
+                with suppress(OSError):
+                    oldest.unlink()
 
     def _path(self, file: str, name: str) -> Path:
         return self._folder / f"{hashlib.sha256(file.encode()).hexdigest()[:32]}-{name}"

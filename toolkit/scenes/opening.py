@@ -40,8 +40,8 @@ class OpenFile:
     """rasterio dataset."""
     remote: RangeFile | None
     """Where its bytes come from, if not from a disk."""
-    version: str
-    """What it is called with what changes when it is replaced, if that can be seen."""
+    version: str | None
+    """What it is called with what changes when it is replaced; None if that could not be seen."""
 
     def read(self, window: Window, spans: Sequence[tuple[int, int]]) -> Any:
         """Read a window of the first band.
@@ -76,9 +76,10 @@ def opened(
         ahead = JPEG2000_AHEAD if JPEG2000 in access.drivers else AHEAD_BYTES
         remote = RangeFile(uri, access, ahead=ahead, known=None if headers is None else headers.take(uri))
     try:
+        before = _dated(uri) if remote is None else None  # it may be replaced while it is open
         with _dataset(uri, remote, access.drivers) as pixels:
             _check_size(uri, pixels)
-            yield OpenFile(pixels, remote, f"{uri} {_changed(uri, remote)}")
+            yield OpenFile(pixels, remote, before or _tagged(uri, remote))
     except CropglobeError:
         _keep(headers, uri, None)
         raise
@@ -94,11 +95,15 @@ def opened(
     raise failure  # without its cause: GDAL's errors cannot travel between processes
 
 
-def _changed(uri: str, remote: RangeFile | None) -> str:
-    """Return the ETag of a remote file, the time of change of one on a disk."""
-    if remote is None:
-        return str(Path(uri).stat().st_mtime_ns)
-    return "" if remote.header is None else remote.header.tag
+def _dated(path: str) -> str:
+    """Return the name of a file on a disk with its time of change, size and number."""
+    stat = Path(path).stat()
+    return f"{path} {stat.st_mtime_ns} {stat.st_size} {stat.st_ino}"
+
+
+def _tagged(uri: str, remote: RangeFile | None) -> str | None:
+    """Return the URL of a remote file with its ETag; None without a strong one."""
+    return None if remote is None or remote.tag is None else f"{uri} {remote.tag}"
 
 
 def _keep(headers: LimitedCache[str, Header] | None, uri: str, header: Header | None) -> None:

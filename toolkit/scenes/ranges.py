@@ -79,8 +79,9 @@ class RangeFile:
         self._url, self._access, self._ahead, self._patience = url, access, ahead, access.patience
         self._counting = threading.Lock()
         self._direct: str | None = None
+        self.tag: str | None = None if known is None else known.tag
+        """Strong ETag, if the server gives one."""
         self._size = None if known is None else known.size
-        self._tag = None if known is None else known.tag
         self._parts: dict[int, bytes] = {} if known is None else {0: known.content}
 
     @property
@@ -92,7 +93,7 @@ class RangeFile:
     def header(self) -> Header | None:
         """What to give as ``known`` when it is read again; None if a change would go unnoticed."""
         first = self._parts.get(0, b"")
-        return header_of(first, self._size, self._tag) if len(first) <= HEADER_BYTES else None
+        return header_of(first, self._size, self.tag) if len(first) <= HEADER_BYTES else None
 
     def size(self) -> int:
         """Return the size in bytes; 0 after a failure."""
@@ -181,8 +182,8 @@ class RangeFile:
         """Ask once for a range."""
         signed = sign(self._url, self._access.signing)
         headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        if self._tag:
-            headers["If-Match"] = self._tag
+        if self.tag:
+            headers["If-Match"] = self.tag
         if self._direct is None:
             headers.update(signed.headers)
         with self._counting:
@@ -216,7 +217,7 @@ class RangeFile:
             raise _Again("forbidden", f"answer {answer.status}{_clock_note(headers)}")
         if answer.status in (404, 410):
             raise _Again("asset_missing", f"answer {answer.status}")
-        if answer.status == 412 or (self._tag and headers.get("ETag", self._tag) != self._tag):
+        if answer.status == 412 or (self.tag and headers.get("ETag", self.tag) != self.tag):
             raise self._failed("changed", f"answer {answer.status}")
         if answer.status in BUSY:
             raise _Again("busy", f"answer {answer.status}", headers.get("Retry-After"))
@@ -234,7 +235,7 @@ class RangeFile:
         if len(content) != expected:
             raise _Again("no_answer", f"{len(content)} of {expected} bytes")
         self._size = int(told[3])
-        self._tag = self._tag or _strong(headers.get("ETag"))
+        self.tag = self.tag or _strong(headers.get("ETag"))
         return content
 
     def _whole(self, answer: Answer, start: int) -> bytes:
