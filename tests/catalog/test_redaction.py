@@ -39,7 +39,7 @@ def test_what_is_around_a_secret_stays():
 
 
 def test_records_of_any_library_are_cleaned_with_arguments_and_tracebacks(caplog):
-    log = logging.getLogger("a.library")
+    log = logging.getLogger("package.module")
     caplog.handler.addFilter(RedactingFilter())
     with caplog.at_level(logging.WARNING):
         log.warning("failed: %s", TEXTS[0])

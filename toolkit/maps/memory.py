@@ -17,9 +17,9 @@ DEFAULT_BUDGET = int(1.5 * GIB)
 LIBRARIES = 950_000_000
 """What a worker takes beside a tile's pixels and headers, bytes: libraries, engines, blocks being read.
 
-Peaks of workers that mapped a season of 43 scenes, blocks of 1024 pixels, from a server: 1,497 MB with tiles
-of 512 pixels and CropNet in int8 by OpenVINO (planned 1,517); with a small network in torch 1,393, and 984
-with tiles of 256 (planned 1,116).
+Peaks of workers that mapped a season of 43 scenes, blocks of 1024 pixels, from a server: 1,497 and 1,486 MB
+with tiles of 512 pixels and CropNet in int8 by OpenVINO (planned 1,549); with a small network in torch 1,393,
+and 984 with tiles of 256 (planned 1,148).
 """
 RESULT_BYTES = 150
 """Bytes of a pixel while its classes are computed: probabilities in double precision and the layers."""

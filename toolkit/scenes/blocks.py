@@ -128,21 +128,24 @@ def _read_blocks(
     uri: str, file: OpenFile, target: Target, cache: BlockCache | None, start: float
 ) -> tuple[Pixels, ReadCounts]:
     missing, shared = target.needed.copy(), target.needed & (target.share < 1)
-    blocks = None if cache is None or file.version is None else cache.blocks
+    version = file.version or ""
+    blocks = cache.blocks if cache is not None and version else None
     with ExitStack() as stack:
         if blocks is not None:
-            missing &= ~_put_kept(file, target, missing, blocks)
+            missing &= ~_put_kept(file.pixels, version, target, missing, blocks)
         begun = time.perf_counter()
-        if blocks is not None and file.version is not None and (missing & shared).any():
-            stack.enter_context(blocks.alone_with(file.version))
-            missing &= ~_put_kept(file, target, missing & shared, blocks)
+        if blocks is not None and (missing & shared).any():
+            stack.enter_context(blocks.alone_with(version))
+            missing &= ~_put_kept(file.pixels, version, target, missing & shared, blocks)
         requests, compressed = 1, 0
         for run, pixels, n_bytes in _decoded(file, missing):
             height, width = file.pixels.block_shapes[0]
             target.put(pixels, run.top * height, run.left * width)
             for (row, column), block in _parts(pixels, run, (height, width)):
-                if blocks is not None and shared[row, column]:
-                    _keep(file, row, column, block, blocks)
+                # GDAL may go on without bytes that did not come.
+                whole = file.remote is None or file.remote.failure is None
+                if blocks is not None and shared[row, column] and whole:
+                    blocks.keep(version, row, column, block)
             requests, compressed = requests + 1, compressed + n_bytes
     received, header = compressed, 0
     if file.remote is not None:
@@ -167,21 +170,14 @@ def _read_blocks(
     return target.pixels(), counts
 
 
-def _keep(file: OpenFile, row: int, column: int, block: Pixels, blocks: KeptBlocks) -> None:
-    """Keep a block, unless bytes of it did not come: GDAL may go on without them."""
-    whole = file.remote is None or file.remote.failure is None
-    if whole and file.version is not None:
-        blocks.keep(file.version, row, column, block)
-
-
-def _put_kept(file: OpenFile, target: Target, asked: Mask, blocks: KeptBlocks) -> Mask:
+def _put_kept(file: Any, version: str, target: Target, asked: Mask, blocks: KeptBlocks) -> Mask:
     """Put what is kept of some blocks onto the output, and return which these are."""
-    pixels, found = file.pixels, np.zeros_like(asked)
-    height, width = pixels.block_shapes[0]
-    for row, column in np.argwhere(asked) if file.version is not None else ():
+    height, width = file.block_shapes[0]
+    found = np.zeros_like(asked)
+    for row, column in np.argwhere(asked):
         top, left = int(row) * height, int(column) * width
-        shape = min(height, pixels.height - top), min(width, pixels.width - left)
-        block = blocks.take(file.version or "", int(row), int(column), (shape, pixels.dtypes[0]))
+        shape = min(height, file.height - top), min(width, file.width - left)
+        block = blocks.take(version, int(row), int(column), (shape, file.dtypes[0]))
         if block is not None:
             target.put(block, top, left)
             found[row, column] = True
