@@ -64,7 +64,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
         shared = partial(check_shared_folder, folder=folder.tiles, written=by_workers)
         with connect_on_demand(cluster, workers=job.workers, check=shared) as connected:
             ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
-            work = with_engines(job.work, job.order, config, folder, client=ready, tell=tell)
+            work, for_engines = with_engines(job.work, job.order, config, folder, client=ready, tell=tell)
             tiles = run_all_tiles(
                 job.order,
                 work,
@@ -88,6 +88,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
             written=written,
             inputs=inputs,
             tiles=tiles,
+            for_engines=for_engines,
             seconds=watch.seconds,
             attribution=attribution_of(inputs, cropland),
             cropland=cropland.of_tiles(report.kept.cropland for report in tiles.reports),

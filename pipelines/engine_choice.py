@@ -25,7 +25,7 @@ from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
 from toolkit.maps.dispatch import run_tiles
-from toolkit.scenes.counts import ReadLog
+from toolkit.scenes.counts import ReadCounts, ReadLog
 from toolkit.scenes.cropland import read_cropland
 
 TRIAL_EDGE = 32
@@ -61,8 +61,10 @@ def with_engines(
     *,
     client: Callable[[], Client],
     tell: Progress,
-) -> TileJob:
+) -> tuple[TileJob, ReadCounts]:
     """Return the job with the engine of each sensor: as the folder says, else chosen by a trial on a worker.
+
+    Also what the trial read; nothing where the folder says.
 
     Args:
         job: what workers need.
@@ -77,7 +79,7 @@ def with_engines(
     """
     options = TrialOptions(engine=config.engine, precision=config.precision, device=config.device)
     wanted = {"models": [one.model_hash for one in job.sensors], **_plain(options)}
-    known = read_json(folder.engines)
+    known, reads = read_json(folder.engines), ReadCounts()
     if known is None or known["wanted"] != wanted or not _still_here(known["chosen"]):
         n_pixels = sum(tile.geobox.shape.x * tile.geobox.shape.y for tile in order)
         at_once = n_pixels < FEW_PIXELS and options.precision != "int8"
@@ -89,9 +91,10 @@ def with_engines(
         chosen = [report for one in job.sensors for report in run_tiles([one], trial, client=client())]
         known = {"wanted": wanted, "chosen": chosen}
         write_json(known, folder.engines)
+        reads = sum((ReadCounts(**one["reads"]) for one in chosen), reads)
     settings = [EngineSetting.from_dict(one["setting"]) for one in known["chosen"]]
     sensors = [replace(one, setting=setting) for one, setting in zip(job.sensors, settings, strict=True)]
-    return replace(job, sensors=tuple(sensors))
+    return replace(job, sensors=tuple(sensors)), reads
 
 
 def _still_here(chosen: Sequence[Mapping[str, Any]]) -> bool:
@@ -147,7 +150,9 @@ def _series_of_part(
 ) -> npt.NDArray[np.float32]:
     """Return observed series of a part of a tile."""
     recipe = recipe_of(one)
-    wanted = inside(job.aoi, part) & read_cropland(job.cropland, part).cropland
+    mask = read_cropland(job.cropland, part)
+    log.add(mask.reads)
+    wanted = inside(job.aoi, part) & mask.cropland
     if not wanted.any():
         return np.empty((0, *recipe.shape), np.float32)
     made = features_of_tile(replace(tile, geobox=part), one.items, recipe, one.season, wanted=wanted)

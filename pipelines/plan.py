@@ -63,7 +63,7 @@ def _tried(setup: MapSetup, *, client: Connectable, tell: Progress) -> Plan:
     with map_job(setup, tell, elsewhere=is_elsewhere(cluster)) as job:
         with connect_on_demand(cluster, workers=job.workers) as connected:
             ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
-            work = with_engines(job.work, job.order, setup.config, job.folder, client=ready, tell=tell)
+            work, _ = with_engines(job.work, job.order, setup.config, job.folder, client=ready, tell=tell)
             tell.stage("making one tile")
             context = RunContext(folder=job.folder, client=ready, tell=tell, interruption=job.interruption)
             report = make_one(job.order, work, job.keys(work), context)

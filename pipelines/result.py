@@ -27,6 +27,8 @@ class CropMap:
     """What each sensor gave."""
     tiles: TileRun
     """Its tiles: made, kept from an earlier run, not made."""
+    for_engines: ReadCounts
+    """What was read to choose engines."""
     seconds: dict[str, float]
     """Wall seconds of each stage."""
     attribution: str
@@ -60,8 +62,8 @@ class CropMap:
 
     @property
     def reads(self) -> ReadCounts:
-        """What was read for all tiles of this run."""
-        return sum((report.reads for report in self.tiles.reports), ReadCounts())
+        """What was read in this run, for tiles and to choose engines."""
+        return sum((report.reads for report in self.tiles.reports), self.for_engines)
 
     @property
     def worker_seconds(self) -> dict[str, float]:

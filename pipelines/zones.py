@@ -35,6 +35,7 @@ from toolkit.maps.areas import ClassArea, areas_by_zone, class_areas, hectares_b
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER
 from toolkit.maps.mosaic import ZoneFiles, join_zones, mosaic_geobox
 from toolkit.maps.tiles import Stopwatch, publish
+from toolkit.scenes.counts import ReadCounts
 from toolkit.storage import make_folder, write_text
 
 AOI_FILE = "aoi.geojson"
@@ -113,6 +114,7 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
             ),
             inputs=inputs,
             tiles=joined_runs([made.tiles for made in maps]),
+            for_engines=sum((made.for_engines for made in maps), ReadCounts()),
             seconds=watch.seconds,
             attribution=notice,
             cropland=maps[0].cropland.of_tiles(made.cropland.counts for made in maps),

@@ -36,7 +36,6 @@ from tests.benchmarks.whole_map_parts import (
     read_log,
     run_map,
     server_cpu_seconds,
-    trial_blocks,
 )
 from toolkit.area.season import Season
 from toolkit.catalog.saved_items import read_items
@@ -142,7 +141,7 @@ def blocks_section(season: Path, work: Path, workers: int) -> Section:
                 geobox = GeoBox.from_rio(file)
             needed = blocks_needed(out / "items.json", geobox, Season(year=YEAR)).blocks
         peaks[name] = max(costs.peak_bytes)
-        decoded = made.reads.blocks + trial_blocks(out)
+        decoded = made.reads.blocks
         counts = str(decoded), str(needed), str(made.reads.kept_blocks)
         rows.append([name, str(len(made.tiles.made)), *counts, f"{peaks[name] / 2**20:.0f}"])
         what = f"decoded over needed, {name}"

@@ -139,12 +139,6 @@ def quick_model(folder: Path, like: Path) -> Path:
     return out
 
 
-def trial_blocks(out: Path) -> int:
-    """Blocks that the trial of engines decoded, whose tiles found them kept."""
-    record = json.loads((out / "run.json").read_text())
-    return sum(one["reads"]["blocks"] for one in record["engines"]["tried"])
-
-
 def run_map(request: MapRequest, workers: int) -> tuple[CropMap, Costs]:
     """Make a map with local workers, as the command does, and say what it took."""
     start, cpu = time.perf_counter(), cpu_seconds() + cpu_seconds(resource.RUSAGE_CHILDREN)

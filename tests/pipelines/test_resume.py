@@ -20,7 +20,7 @@ import rasterio
 import shapely
 from distributed import LocalCluster
 
-from pipelines import crop_map
+from pipelines import crop_map, engine_choice
 from pipelines.config import MapRequest
 from tests.conftest import ASSETS, GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import START, geojson
@@ -240,6 +240,18 @@ def test_a_finished_map_repeated_reads_nothing(place, tmp_path, client):
     assert (again.reads.bytes, again.reads.files, again.tiles.n_kept) == (0, 0, 9)
     assert again.areas == first.areas
     assert files_of(tmp_path / "out") == before
+
+
+def test_what_the_trial_of_engines_reads_is_told_once(place, tmp_path, client, monkeypatch):
+    monkeypatch.setattr(engine_choice, "FEW_PIXELS", 0)
+    first = crop_map.run(request(place, tmp_path / "out"), client, progress=False)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    (trial,) = (one["reads"] for one in record["engines"]["tried"])
+    assert trial["blocks"] > 0
+    of_tiles = sum(report.reads.blocks for report in first.tiles.reports)
+    assert first.reads.blocks == record["reads"]["blocks"] == of_tiles + trial["blocks"]
+    again = crop_map.run(request(place, tmp_path / "out"), client, progress=False)
+    assert (again.reads.blocks, again.reads.bytes) == (0, 0)
 
 
 def test_another_request_in_the_folder_is_refused_and_named(place, whole, finished, client):
