@@ -14,10 +14,11 @@ from distributed import Client
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import FeaturesRequest
-from pipelines.folder import prepare, room_for_blocks, scratch, versions, write_json
+from pipelines.folder import prepare, versions, write_json
 from pipelines.progress import Progress
 from pipelines.radiometry import settle
 from pipelines.saved_features import SavedFeatures, WrittenTile
+from pipelines.scratch import room_for_blocks, scratch
 from pipelines.search import FoundScenes, find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
 from pipelines.tiling import TileCut

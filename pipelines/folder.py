@@ -5,11 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import secrets
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,8 +14,6 @@ from toolkit.errors import StorageError
 from toolkit.learn.engines.packages import installed_versions
 from toolkit.storage import write_text
 
-SCRATCH = ".work-"
-"""First letters of folders that are removed when their work ends."""
 REPORTED = ("cropglobe", "torch", "numpy", "xarray", "dask", "odc-stac", "rasterio", "numba")
 """Packages that every result depends on."""
 OPTIONAL = ("onnx", "onnxruntime", "openvino")
@@ -40,39 +34,6 @@ def prepare(folder: Path) -> Path:
         msg = f"The output folder {str(folder)!r} cannot be written ({error.strerror}). Give another --out."
         raise StorageError(msg) from error
     return folder
-
-
-@contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """Give a folder inside another that is removed at the end, whatever happens.
-
-    Its name is new each time: a task that ends late can never write into a later run's work.
-    """
-    work = folder / f"{SCRATCH}{secrets.token_hex(4)}"
-    try:
-        work.mkdir()
-    except OSError as error:
-        msg = f"{str(work)!r} cannot be written ({error}). Check free space and permissions."
-        raise StorageError(msg) from error
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def room_for_blocks(folder: Path, *, elsewhere: bool) -> Iterator[Path | None]:
-    """Give a folder in which the workers of this machine keep decoded blocks for one another.
-
-    Args:
-        folder: where it is made, and removed at the end.
-        elsewhere: whether workers are on other machines: each then has a folder of its own, and this is None.
-    """
-    if elsewhere:
-        yield None
-        return
-    with scratch(folder) as room:
-        yield room.resolve()
 
 
 def copy_beside(path: Path, folder: Path) -> Path:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.folder import copy_beside, scratch, versions
+from pipelines.folder import copy_beside, versions
 from pipelines.map_cropland import MapCropland
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
 from pipelines.products import make_products, remove_stale
 from pipelines.run_folder import RunFolder
+from pipelines.scratch import scratch
 from toolkit.catalog.items import attribution
 from toolkit.learn.accuracy import Accuracy
 from toolkit.learn.map_accuracy import assess_file

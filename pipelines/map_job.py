@@ -11,7 +11,7 @@ from typing import Any
 import pystac
 
 from pipelines.content_keys import TileKeys
-from pipelines.folder import room_for_blocks, write_json
+from pipelines.folder import write_json
 from pipelines.frozen_inputs import frozen_inputs
 from pipelines.interruption import Interruption, interruptible
 from pipelines.map_cropland import MapCropland
@@ -21,6 +21,7 @@ from pipelines.map_tile import SensorJob, TileJob
 from pipelines.planning import Planning
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder, read_json, run_folder
+from pipelines.scratch import room_for_blocks
 from pipelines.tile_features import freeze
 from pipelines.tiling import TileCut, choose_cut, need_of, workers_of
 from toolkit.area.grid import Lattice, Tile, tiles_to_make

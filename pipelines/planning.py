@@ -11,10 +11,10 @@ from functools import cache
 import shapely
 from distributed import Client
 
-from pipelines.folder import SCRATCH
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
 from pipelines.run_folder import RunFolder
+from pipelines.scratch import SCRATCH
 from pipelines.tiling import most_pixels, worker_bytes
 from toolkit.area.grid import Tile, inside, pixels_inside
 from toolkit.catalog.items import footprint

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.folder import SCRATCH, prepare, write_json
+from pipelines.folder import prepare, write_json
+from pipelines.scratch import remove_abandoned
 from toolkit.errors import ChangedRequestError, StorageError
 from toolkit.maps.lock import locked
 from toolkit.storage import make_folder
@@ -129,10 +130,9 @@ def _remove_all_but_lock(folder: RunFolder) -> None:
 def _remove_leftovers(folder: RunFolder) -> None:
     """Remove what a killed run left half-written; nobody else writes here while the lock is held."""
     for place in (folder.out, folder.state):
+        remove_abandoned(place)
         for path in place.glob(".*"):
-            if path.is_dir() and path.name.startswith(SCRATCH):
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.is_file() and HALF_WRITTEN.fullmatch(path.name):
+            if path.is_file() and HALF_WRITTEN.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
 

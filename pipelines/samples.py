@@ -13,11 +13,12 @@ import xarray as xr
 from distributed import Client
 
 from pipelines.emit_granules import MADE_FROM, product_versions, refuse_offset, settle_masks
-from pipelines.folder import prepare, room_for_blocks
+from pipelines.folder import prepare
 from pipelines.progress import Progress
 from pipelines.radiometry import as_record, settle
 from pipelines.sample_labels import read_labels
 from pipelines.samples_config import SamplesRequest
+from pipelines.scratch import room_for_blocks
 from pipelines.search import find
 from pipelines.tile_features import FrozenItems, features_of_tile, freeze
 from pipelines.tiling import TileCut, choose_cut, need_of

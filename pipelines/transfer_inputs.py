@@ -12,10 +12,11 @@ import numpy as np
 from pipelines import samples as sampling
 from pipelines import simulate
 from pipelines.config import SimulateRequest
-from pipelines.folder import prepare, scratch
+from pipelines.folder import prepare
 from pipelines.learn_config import TransferRequest
 from pipelines.progress import Progress
 from pipelines.samples_config import SamplesRequest
+from pipelines.scratch import scratch
 from pipelines.train import map_recipe
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.errors import InputError, LabelError

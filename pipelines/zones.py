@@ -14,7 +14,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
-from pipelines.folder import scratch, versions, write_json
+from pipelines.folder import versions, write_json
 from pipelines.interruption import interruptible
 from pipelines.map_files import RECORD, MapFiles, map_tags
 from pipelines.map_inputs import read_models
@@ -22,6 +22,7 @@ from pipelines.products import make_products, remove_stale
 from pipelines.progress import Progress
 from pipelines.result import CropMap
 from pipelines.run_folder import run_folder
+from pipelines.scratch import scratch
 from pipelines.tile_run import joined_runs
 from toolkit.area.aoi import AOI, read_polygons, read_shapes
 from toolkit.area.grid import output_geobox
