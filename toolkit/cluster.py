@@ -20,6 +20,7 @@ from distributed.system import MEMORY_LIMIT
 from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.catalog.redaction import redact_logs
 from toolkit.errors import RemoteError, WorkerError
+from toolkit.local_processes import main_script_left_alone
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Every worker computes on one core; Dask owns the cores.
@@ -230,6 +231,7 @@ def _local(workers: int) -> Iterator[LocalCluster]:
     """
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        main_script_left_alone(),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -64,8 +64,8 @@ def train_classifier(
     the lowest loss there.
 
     Fields, never pixels, are divided into training and validation, where they are known. The same samples,
-    recipe and config give the same checkpoint on one machine, also if the training was interrupted and taken
-    up again. The caller's random state is not touched.
+    recipe and config give the same checkpoint on one machine with as many threads, also if the training was
+    interrupted and taken up again. The caller's random state is not touched.
 
     Args:
         samples: labelled series, full year or the recipe's season.
