@@ -20,11 +20,11 @@ from pipelines.run_folder import RunFolder, read_json
 from pipelines.tile_features import features_of_tile
 from toolkit.area.grid import Tile, inside
 from toolkit.errors import ModelError
-from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
 from toolkit.maps.dispatch import run_tiles
+from toolkit.packages import installed_versions
 from toolkit.scenes.counts import ReadCounts, ReadLog
 from toolkit.scenes.cropland import read_cropland
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import StorageError
-from toolkit.learn.engines.packages import installed_versions
+from toolkit.packages import installed_versions
 from toolkit.storage import write_text
 
 REPORTED = ("cropglobe", "torch", "numpy", "xarray", "dask", "odc-stac", "rasterio", "numba")

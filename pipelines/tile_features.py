@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 import weakref
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from toolkit.catalog.saved_items import read_items
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.cubes.spectra import tile_spectra
 from toolkit.cubes.tile import tile_features
-from toolkit.errors import AssetError, InputError
+from toolkit.errors import AssetError, InputError, StorageError
 from toolkit.scenes.blocks import BlockCache
 from toolkit.scenes.clear import ClearSky
 from toolkit.scenes.counts import ReadCounts
@@ -154,7 +155,15 @@ def _spectra(
 @lru_cache(maxsize=2)
 def _inputs(items: FrozenItems) -> tuple[pystac.ItemCollection, BlockCache]:
     """Items of a sensor, read once per worker and run, and the blocks it keeps for neighbouring tiles."""
-    if digest(items.path) != items.sha256:
+    try:
+        found = digest(items.path)
+    except OSError as error:
+        msg = (
+            f"The worker on {socket.gethostname()} cannot read {str(items.path)!r} ({error.strerror}). Give "
+            "an --out on a disk that all machines share under one name."
+        )
+        raise StorageError(msg) from error
+    if found != items.sha256:
         msg = f"The items {str(items.path)!r} changed during the run. Run again."
         raise InputError(msg)
     return read_items(items.path, allow_hosts=items.allow_hosts), _block_cache(items)

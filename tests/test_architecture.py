@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("kernels", "area", "catalog", "scenes", "cubes", "learn", "maps", "simulate")
-GROUND = {"toolkit.errors", "toolkit.legend", "toolkit.storage"}
+GROUND = {"toolkit.errors", "toolkit.legend", "toolkit.packages", "toolkit.storage"}
 """Modules that every folder may use."""
-TOP = {"toolkit.cluster"}
+TOP = {"toolkit.cluster", "toolkit.local_processes"}
 WALLS = {
     "numba": "toolkit/kernels/",
     "torch": "toolkit/learn/",

@@ -6,9 +6,11 @@ import threading
 from contextlib import suppress
 from functools import partial
 
+import dask
 import psutil
 import pytest
 from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
 from tornado.ioloop import PeriodicCallback
 
 from toolkit.cluster import connect, cores
@@ -32,6 +34,13 @@ def test_own_workers_are_processes_with_our_settings_on_loopback_and_end():
         assert client.submit(environment, "OMP_NUM_THREADS").result() == "1"
         assert set(listening(pid) + listening(os.getpid())) <= {"127.0.0.1", "::1"}
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_own_workers_share_the_memory_of_the_machine_and_are_never_paused():
+    with connect(workers=1) as client:
+        (worker,) = client.scheduler_info()["workers"].values()
+        assert worker["memory_limit"] == MEMORY_LIMIT  # whatever the number of cores
+        assert client.submit(dask.config.get, "distributed.worker.memory.pause").result() is False
 
 
 def test_client_given_is_used_and_left_open():

@@ -21,6 +21,7 @@ from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.catalog.redaction import redact_logs
 from toolkit.errors import RemoteError, WorkerError
 from toolkit.local_processes import main_script_left_alone
+from toolkit.packages import SAME_EVERYWHERE
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Every worker computes on one core; Dask owns the cores.
@@ -34,12 +35,19 @@ NOISY_LOGGERS = ("distributed", "odc.loader", "rasterio")
 """Libraries that print what we report ourselves: each failure ends as one sentence of ours."""
 CLOSING_LOGGERS = ("tornado.application", "asyncio")
 """Event loops: while workers are killed, callbacks that talk to them fail, and say so with a traceback."""
-SAME_EVERYWHERE = ("cropglobe", "torch", "numpy", "numba", "xarray", "rasterio", "odc-stac")
-"""Packages that workers must have in the versions of the process that starts a run."""
 NAMED = 5
 """Workers named in a message."""
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 """Environment variable with the address of a scheduler."""
+
+LOCAL_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    # A tile may take 0.9 of its worker's part of the machine. Dask pauses workers at 0.8: one that holds
+    # so much between two tiles, too, would never go on.
+    "distributed.worker.memory.pause": False,
+}
+"""A task whose worker died is given back at once, not tried three times more among others that it may kill:
+:func:`toolkit.maps.dispatch.run_tiles` tries it again alone."""
 
 Connectable = Client | Cluster | str | None
 """What a run may be given to work with."""
@@ -53,6 +61,11 @@ def memory_bytes() -> int:
 def is_elsewhere(client: Connectable) -> bool:
     """Return whether a cluster of the user's works, instead of processes of our own."""
     return client is not None or bool(os.environ.get(ADDRESS))
+
+
+def count_workers(client: Client) -> int:
+    """Return how many workers there are."""
+    return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
 def least_memory(client: Client) -> int | None:
@@ -78,6 +91,7 @@ def connect(client: Connectable = None, *, workers: int | None = None) -> Iterat
     """
     if isinstance(client, Client):
         check_workers(client)
+        client.register_plugin(Settings())
         yield client
         return
     address = client or os.environ.get(ADDRESS)
@@ -224,13 +238,9 @@ def _silent(names: tuple[str, ...]) -> Iterator[None]:
 
 @contextmanager
 def _local(workers: int) -> Iterator[LocalCluster]:
-    """Processes that listen on loopback only; without an address the dashboard would listen everywhere.
-
-    A task whose worker died is given back at once, not tried three times more among others that it may kill:
-    :func:`toolkit.maps.dispatch.run_tiles` tries it again alone.
-    """
+    """Processes that listen on loopback only; without an address the dashboard would listen everywhere."""
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set(LOCAL_SETTINGS),
         main_script_left_alone(),
         LocalCluster(
             n_workers=workers,
@@ -240,7 +250,6 @@ def _local(workers: int) -> Iterator[LocalCluster]:
             dashboard_address="127.0.0.1:0",
             env={**GDAL_ENVIRONMENT, **ONE_THREAD},
             silence_logs=logging.ERROR,
-            memory_limit="auto",
         ) as cluster,
     ):
         yield cluster

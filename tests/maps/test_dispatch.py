@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dask
 import pytest
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, Status, get_worker
 
 from toolkit.cluster import connect
 from toolkit.errors import InputError, WorkerError
@@ -93,6 +93,41 @@ def test_workers_that_come_later_get_tiles(monkeypatch):
         found |= dict(reports)
     assert len(found) == 80
     assert len(set(found.values())) == 3
+
+
+_AT_WORK = []
+
+
+def alone(tile):
+    _AT_WORK.append(tile)
+    together = len(_AT_WORK)
+    time.sleep(0.01)
+    _AT_WORK.remove(tile)
+    return together
+
+
+def test_a_worker_with_two_threads_makes_one_tile_after_the_other(client):
+    assert set(run_tiles(range(20), alone, client=client)) == {1}
+
+
+def test_a_worker_with_other_packages_makes_no_tile(client, monkeypatch):
+    monkeypatch.setattr(dispatch, "installed_versions", lambda *_: (("numpy", "1.0"),))
+    with pytest.raises(WorkerError, match=r"process \d+ on .* numpy .*, not 1.0. Install the same"):
+        list(run_tiles(range(4), abs, client=client))
+
+
+def test_workers_that_are_all_paused_end_the_run(monkeypatch):
+    monkeypatch.setattr(dispatch, "LOOK_S", 0.1)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=0, **IN_PROCESS) as cluster,
+        Client(cluster) as connected,
+    ):
+        reports = run_tiles(range(400), worker_of, client=connected)
+        next(reports)
+        (worker,) = cluster.workers.values()
+        worker.status = Status.paused
+        with pytest.raises(WorkerError, match="All workers are paused"):
+            list(reports)
 
 
 @KILLED

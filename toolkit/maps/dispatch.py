@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker, as_completed
 from distributed.client import ClosedClientError
@@ -16,6 +17,7 @@ from distributed.comm.core import CommClosedError
 
 from toolkit.errors import CropglobeError, RemoteError, WorkerError
 from toolkit.maps.lanes import Lanes, assigned
+from toolkit.packages import SAME_EVERYWHERE, Versions, check_same, installed_versions
 
 TASKS_PER_WORKER = 4
 """Tiles handed to the cluster ahead of need; the rest wait here, so that the graph stays small."""
@@ -30,6 +32,13 @@ LOST = (
     "The Dask scheduler was lost while tiles were made. Start it again, or leave it out to work on this "
     "machine, and run the same command again: tiles that are done stay."
 )
+
+PAUSED = (
+    "All workers are paused by Dask: each holds more than 80 % of its memory with no tile under way. Give "
+    "them more memory, or another --out with a smaller --memory; tiles that are done stay."
+)
+_ONE_TILE = threading.Lock()
+"""Held by the tile that a process makes."""
 
 Place = TypeVar("Place")
 Report = TypeVar("Report")
@@ -116,10 +125,11 @@ class _Window(Generic[Place, Report]):
     def __init__(self, client: Client, work: Callable[[Place], Report], waiting: Lanes[Place]) -> None:
         self.started: dict[Future[Report], _Task[Place]] = {}
         self._client, self._work, self._waiting = client, work, waiting
+        self._packages = installed_versions(*SAME_EVERYWHERE)
         self._finished = as_completed()
         self._homes: list[str] = []
         self._there: frozenset[str] = frozenset()
-        self._looked = 0.0
+        self._looked, self._all_paused = 0.0, False
 
     def start(self, lane: int) -> None:
         """Start the next tile of a lane, if one waits."""
@@ -147,6 +157,9 @@ class _Window(Generic[Place, Report]):
             except TimeoutError:
                 if future.status == "error":  # raised by the work itself
                     raise
+            except ImportError as error:
+                msg = f"A worker lacks a package ({error}). Install the same environment on all of them."
+                raise WorkerError(msg) from error
             if future.key not in self._held([future]):
                 self._start_again(future, task)
                 return []
@@ -155,7 +168,9 @@ class _Window(Generic[Place, Report]):
     def look(self) -> None:
         """See which workers there are: a lane for each, and no tile waits for one that is gone."""
         known = len(self._homes)
-        self._there = frozenset(self._client.scheduler_info(n_workers=-1)["workers"])
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._refuse_paused(list(workers.values()))
+        self._there = frozenset(workers)
         self._homes = assigned(self._homes, sorted(self._there))
         self._looked = time.monotonic()
         for lane in range(known, max(1, len(self._homes))):
@@ -163,6 +178,19 @@ class _Window(Generic[Place, Report]):
                 self.start(lane)
         if self._there:
             self._start_stuck_again()
+
+    def _refuse_paused(self, workers: Sequence[Mapping[str, Any]]) -> None:
+        """Raise if no worker will go on: Dask gives no task to one that holds too much memory.
+
+        Raises:
+            WorkerError: all were paused, with nothing to do, at two looks after each other.
+        """
+        before = self._all_paused
+        self._all_paused = bool(workers) and all(
+            worker["status"] == "paused" and not worker["metrics"].get("executing") for worker in workers
+        )
+        if before and self._all_paused:
+            raise WorkerError(PAUSED)
 
     def _start_stuck_again(self) -> None:
         """Start tiles again that were meant for a worker that is gone, and that no other has got."""
@@ -192,7 +220,7 @@ class _Window(Generic[Place, Report]):
         home = self._homes[lane] if lane < len(self._homes) else None
         home = home if home in self._there else None
         wish = {} if home is None else {"workers": [home], "allow_other_workers": True}
-        future = self._client.submit(_attempt, self._work, place, pure=False, **wish)
+        future = self._client.submit(_attempt, self._work, place, self._packages, pure=False, **wish)
         self.started[future] = _Task(place, lane, home)
         self._finished.add(future)
 
@@ -205,10 +233,16 @@ def _lost_is_named() -> Iterator[None]:
         raise RemoteError(LOST) from error
 
 
-def _attempt(work: Callable[[Place], Report], tile: Place) -> Report:
-    """Work on a tile; our own errors travel without their cause, which GDAL's errors make unpicklable."""
+def _attempt(work: Callable[[Place], Report], tile: Place, packages: Versions) -> Report:
+    """Work on a tile; our own errors travel without their cause, which GDAL's errors make unpicklable.
+
+    Workers with several threads make one tile after the other, too: engines have one buffer for their input,
+    and memory is planned for one tile.
+    """
     try:
-        return work(tile)
+        check_same(packages)  # a worker that came late was asked by nobody
+        with _ONE_TILE:
+            return work(tile)
     except CropglobeError as error:
         failure = copy(error)
     raise failure

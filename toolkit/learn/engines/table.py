@@ -9,7 +9,6 @@ from toolkit.errors import ModelError
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.engines.onnx_engine import onnx_classifier, onnx_lacks
 from toolkit.learn.engines.openvino_engine import openvino_classifier, openvino_lacks
-from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Precision
 from toolkit.learn.engines.torch_engine import (
     compiled_classifier,
@@ -17,6 +16,7 @@ from toolkit.learn.engines.torch_engine import (
     torch_classifier,
     torch_lacks,
 )
+from toolkit.packages import installed_versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from toolkit.learn.device import resolve_device
 from toolkit.learn.engines.agreement import Agreement, compare
 from toolkit.learn.engines.batch import fitting_batch
 from toolkit.learn.engines.openvino_engine import calibrated
-from toolkit.learn.engines.packages import installed_versions
 from toolkit.learn.engines.race import SLOW, TooSlowError, logits_unless_slow, speeds
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Series
 from toolkit.learn.engines.table import (
@@ -25,6 +24,7 @@ from toolkit.learn.engines.table import (
     name_of,
     prepare,
 )
+from toolkit.packages import installed_versions
 
 CLEARLY_FASTER = 1.1
 """A candidate must be that many times as fast as a simpler one, so that noise does not decide."""
