@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any
+
+from distributed import Client
 
 from pipelines.config import MapRequest
 from pipelines.engine_choice import chosen_engines, with_engines
@@ -18,7 +21,7 @@ from pipelines.result import CropMap
 from pipelines.tile_run import RunContext, run_all_tiles
 from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import read_aoi
-from toolkit.cluster import Connectable, connect_on_demand, is_elsewhere
+from toolkit.cluster import Connectable, connect_on_demand, count_workers, is_elsewhere
 from toolkit.errors import NothingMappedWarning
 from toolkit.learn.engines.agreement import Agreement
 from toolkit.maps.shared_folder import check_shared_folder
@@ -58,7 +61,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     with map_job(setup, tell, elsewhere=is_elsewhere(cluster)) as job:
         watch.lap("search")
         folder, inputs, cropland = job.folder, job.inputs, job.cropland
-        for line in job.planning.plan().lines():
+        for line in job.planning.before.lines():
             tell.stage(line)
         by_workers = job.work.folder is not None
         shared = partial(check_shared_folder, folder=folder.tiles, written=by_workers)
@@ -75,7 +78,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
                     tell=tell,
                     interruption=job.interruption,
                     near=job.cut.group,
-                    enough=partial(_tell_plan, job, tell),
+                    enough=partial(_tell_plan, job, tell, ready),
                 ),
             )
         watch.lap("tiles")
@@ -99,15 +102,14 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     return result
 
 
-def _tell_plan(job: MapJob, tell: Progress, report: TileReport) -> bool:
+def _tell_plan(job: MapJob, tell: Progress, client: Callable[[], Client], report: TileReport) -> bool:
     """Tell what the map will take as a tile shows, and stop if that does not fit on the disk.
 
     A tile with less than half of a full one in the area says little of others: it is passed over.
     """
-    tried = job.planning.tried(report, job.folder)
-    if tried.share < HALF:
+    if job.planning.share(report) < HALF:
         return False
-    plan = job.planning.plan(tried)
+    plan = job.planning.after(report, job.folder, workers=count_workers(client()))
     job.planning.check(job.folder, plan)
     if len(job.order) > 1:
         tell.stage(plan.after_first())

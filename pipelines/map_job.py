@@ -18,7 +18,7 @@ from pipelines.map_cropland import MapCropland
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
 from pipelines.map_tile import SensorJob, TileJob
-from pipelines.planning import Planning
+from pipelines.planning import Planning, planning_of
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder, read_json, run_folder
 from pipelines.scratch import room_for_blocks
@@ -82,9 +82,9 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
         cut = _cut(inputs, setup, folder, need)
         order = tiles_to_make(setup.aoi, cut.tiles(setup.geobox))
         workers = workers_of(config, need, order, elsewhere=elsewhere)
-        planning = Planning(setup=setup, inputs=inputs, order=order, need=need, workers=workers)
+        planning = planning_of(setup, inputs, order, need, workers=None if elsewhere else workers)
         planning.check(folder)
-        kept_bytes = planning.kept_bytes(folder)
+        kept_bytes = planning.kept_bytes(folder, workers)
         with room_for_blocks(folder.state, elsewhere=elsewhere) as room:
             yield MapJob(
                 setup=setup,

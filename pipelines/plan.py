@@ -16,7 +16,7 @@ from pipelines.tile_run import RunContext, make_one
 from pipelines.zones import spans_zones, zone_request
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.zones import split_by_zone
-from toolkit.cluster import Connectable, connect_on_demand, is_elsewhere
+from toolkit.cluster import Connectable, connect_on_demand, count_workers, is_elsewhere
 from toolkit.maps.plan import Plan, joined_plans
 
 PLAN_FILE = "plan.json"
@@ -67,7 +67,8 @@ def _tried(setup: MapSetup, *, client: Connectable, tell: Progress) -> Plan:
             tell.stage("making one tile")
             context = RunContext(folder=job.folder, client=ready, tell=tell, interruption=job.interruption)
             report = make_one(job.order, work, job.keys(work), context)
+            workers = count_workers(ready())
         if report is None:
             tell.stage("all tiles are made already")
-            return replace(job.planning.plan(), seconds=0.0, bytes_to_read=0)
-        return job.planning.plan(job.planning.tried(report, job.folder))
+            return replace(job.planning.before, seconds=0.0, bytes_to_read=0)
+        return job.planning.after(report, job.folder, workers=workers)

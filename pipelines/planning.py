@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import shapely
 from distributed import Client
+from odc.geo.geobox import GeoBox
 
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
 from pipelines.run_folder import RunFolder
 from pipelines.scratch import SCRATCH
 from pipelines.tiling import most_pixels, worker_bytes
+from toolkit.area.aoi import AOI
 from toolkit.area.grid import Tile, inside, pixels_inside
 from toolkit.catalog.items import footprint
 from toolkit.cluster import least_memory
@@ -36,67 +39,61 @@ from toolkit.scenes.kept_blocks import KEPT_BYTES
 
 PIXEL_M2 = 100.0
 """Area of the pixels for which bytes are known, square metres."""
+Footprints = tuple[shapely.Geometry | None, ...]
+"""Of the scenes of a sensor, in degrees; None shows all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planning:
     """What is known of a map before it is made."""
 
-    setup: MapSetup
-    """What was asked for."""
-    inputs: tuple[SensorInput, ...]
-    """What each sensor gave."""
-    order: tuple[Tile, ...]
-    """Tiles to make."""
-    need: MemoryNeed
-    """What workers need for a tile."""
-    workers: int
-    """Local processes, where no cluster is given."""
+    aoi: AOI
+    """Area of interest."""
+    footprints: tuple[Footprints, ...]
+    """Of each sensor's scenes."""
+    tiles: Mapping[str, Tile]
+    """Tiles to make, by name."""
+    largest: int
+    """Pixels of the largest of them."""
+    sparse: float
+    """Pixels of the grid over those of its tiles that are made."""
+    before: Plan
+    """What the map will take as far as is known before any tile."""
 
-    def plan(self, tried: TriedTile | None = None, *, workers: int | None = None) -> Plan:
-        """Return what the map will take.
+    def share(self, report: TileReport) -> float:
+        """Return the pixels of a tile in the area over those of the largest tile, 0 to 1."""
+        return int(inside(self.aoi, self.tiles[report.name].geobox).sum()) / self.largest
 
-        Args:
-            tried: a tile that was made.
-            workers: those of a cluster.
-        """
-        setup = self.setup
-        n_pixels = pixels_inside(setup.aoi, setup.geobox)
-        shown = {one.sensor: self._scene_pixels(one, setup.aoi.geometry, n_pixels) for one in self.inputs}
-        enlarged = abs(setup.geobox.resolution.x) ** 2 / PIXEL_M2
-        return reckon(
-            Extent(pixels=n_pixels, scene_pixels=sum(shown.values())),
-            scenes=sum(len(one.found.items) for one in self.inputs),
-            tiles=len(self.order),
-            tile_size=max((max(tile.geobox.shape.yx) for tile in self.order), default=0),
-            workers=workers or self.workers,
-            worker_bytes=worker_bytes(self.need, self.order),
-            bytes_to_read=sum(SCENE_PIXEL_BYTES[sensor] * enlarged * n for sensor, n in shown.items()),
-            tried=tried,
-        )
-
-    def tried(self, report: TileReport, folder: RunFolder) -> TriedTile:
-        """Return what a tile that was made took.
+    def after(self, report: TileReport, folder: RunFolder, *, workers: int) -> Plan:
+        """Return what the map will take, as a tile that was made shows.
 
         Args:
-            report: of the worker.
-            folder: where it is kept.
+            report: of the worker that made it.
+            folder: where the tile is kept.
+            workers: those there are.
         """
-        tile = next(one for one in self.order if one.name == report.name)
-        n_pixels = int(inside(self.setup.aoi, tile.geobox).sum())
+        before, tile = self.before, self.tiles[report.name]
+        n_pixels = int(inside(self.aoi, tile.geobox).sum())
         area = degrees(tile.geobox)
-        place = self.setup.aoi.geometry if area is None else shapely.box(*area)
-        return TriedTile(
-            share=n_pixels / most_pixels(self.order),
-            extent=Extent(
-                pixels=n_pixels,
-                scene_pixels=sum(self._scene_pixels(one, place, n_pixels) for one in self.inputs),
-            ),
+        place = self.aoi.geometry if area is None else shapely.box(*area)
+        shares = [footprints_over(some, place) for some in self.footprints]
+        tried = TriedTile(
+            extent=Extent(pixels=n_pixels, scene_pixels=sum(float(one.sum()) for one in shares) * n_pixels),
             seconds=report.seconds,
-            scenes=sum(self._scenes(one, place) for one in self.inputs),
+            scenes=sum(int((one > 0).sum()) for one in shares),
             reads=report.reads,
-            sparse=self.setup.geobox.shape.x * self.setup.geobox.shape.y / sum(map(n_pixels_of, self.order)),
+            sparse=self.sparse,
             bytes_stored=report.made.path(folder.tiles).stat().st_size,
+        )
+        return reckon(
+            before.extent,
+            scenes=before.scenes,
+            tiles=before.tiles,
+            tile_size=before.tile_size,
+            workers=workers,
+            worker_bytes=before.worker_bytes,
+            bytes_to_read=before.bytes_to_read,
+            tried=tried,
         )
 
     def check(self, folder: RunFolder, plan: Plan | None = None) -> None:
@@ -109,17 +106,18 @@ class Planning:
         Raises:
             StorageError: it does not; tells the bytes needed.
         """
-        stored = sum(path.stat().st_size for path in folder.tiles.iterdir())
-        check_disk(plan or self.plan(), free=free_bytes(folder), stored=stored)
+        stored = bytes_of(folder.tiles.iterdir())
+        check_disk(plan or self.before, free=free_bytes(folder), stored=stored)
 
-    def kept_bytes(self, folder: RunFolder) -> int:
+    def kept_bytes(self, folder: RunFolder, workers: int) -> int:
         """Return how much each local worker may keep of decoded blocks: of what the map leaves free, half.
 
         Args:
             folder: folder of the run.
+            workers: those that share the disk.
         """
-        spare = free_bytes(folder) - self.plan().disk_bytes
-        return min(KEPT_BYTES, max(0, spare) // (2 * self.workers))
+        spare = free_bytes(folder) - self.before.disk_bytes
+        return min(KEPT_BYTES, max(0, spare) // (2 * workers))
 
     def on_cluster(self, connected: Callable[[], Client]) -> Callable[[], Client]:
         """Return what connects to a cluster, and raises unless its workers have the memory that tiles need.
@@ -130,7 +128,7 @@ class Planning:
 
         @cache
         def checked() -> Client:
-            client, needed = connected(), worker_bytes(self.need, self.order)
+            client, needed = connected(), self.before.worker_bytes
             least = least_memory(client)
             if least is not None and least < needed:
                 msg = (
@@ -142,28 +140,65 @@ class Planning:
 
         return checked
 
-    @staticmethod
-    def _scenes(one: SensorInput, area: shapely.Geometry) -> int:
-        """Return the number of scenes that show some of an area."""
-        places = [footprint(item) for item in one.found.items]
-        return int((footprints_over(places, area) > 0).sum())
 
-    @staticmethod
-    def _scene_pixels(one: SensorInput, area: shapely.Geometry, n_pixels: int) -> float:
-        """Return the pixels of an area, counted once for each scene that shows them."""
-        places = [footprint(item) for item in one.found.items]
-        return float(footprints_over(places, area).sum()) * n_pixels
+def planning_of(
+    setup: MapSetup,
+    inputs: Sequence[SensorInput],
+    order: Sequence[Tile],
+    need: MemoryNeed,
+    *,
+    workers: int | None,
+) -> Planning:
+    """Return what is known of a map before it is made.
+
+    Args:
+        setup: what was asked for.
+        inputs: what each sensor gave.
+        order: tiles to make.
+        need: what workers need for a tile.
+        workers: local processes; None for a cluster, which is not connected yet.
+    """
+    aoi, geobox = setup.aoi, setup.geobox
+    places = tuple(tuple(footprint(item) for item in one.found.items) for one in inputs)
+    n_pixels = pixels_inside(aoi, geobox)
+    shown = [float(footprints_over(some, aoi.geometry).sum()) * n_pixels for some in places]
+    enlarged = abs(geobox.resolution.x) ** 2 / PIXEL_M2
+    bytes_each = [SCENE_PIXEL_BYTES[one.sensor] * enlarged for one in inputs]
+    before = reckon(
+        Extent(pixels=n_pixels, scene_pixels=sum(shown)),
+        scenes=sum(map(len, places)),
+        tiles=len(order),
+        tile_size=max((max(tile.geobox.shape.yx) for tile in order), default=0),
+        workers=workers,
+        worker_bytes=worker_bytes(need, order),
+        bytes_to_read=sum(each * n for each, n in zip(bytes_each, shown, strict=True)),
+    )
+    made = sum(n_pixels_of(tile.geobox) for tile in order)
+    return Planning(
+        aoi=aoi,
+        footprints=places,
+        tiles={tile.name: tile for tile in order},
+        largest=most_pixels(order),
+        sparse=n_pixels_of(geobox) / max(made, 1),
+        before=before,
+    )
 
 
-def n_pixels_of(tile: Tile) -> int:
-    """Return the pixels of a tile."""
-    return int(tile.geobox.shape.x * tile.geobox.shape.y)
+def n_pixels_of(geobox: GeoBox) -> int:
+    """Return the pixels of a grid."""
+    return int(geobox.shape.x * geobox.shape.y)
 
 
 def free_bytes(folder: RunFolder) -> int:
     """Return the free bytes of a run's disk; what is kept there while it lasts counts as free."""
-    kept = 0
-    for path in folder.state.glob(f"{SCRATCH}*/*"):
-        with suppress(OSError):  # a worker has just removed it
-            kept += path.stat().st_size
+    kept = bytes_of(folder.state.glob(f"{SCRATCH}*/*"))
     return shutil.disk_usage(folder.out).free + kept
+
+
+def bytes_of(paths: Iterable[Path]) -> int:
+    """Return the size of files together; workers may rename or remove some meanwhile."""
+    total = 0
+    for path in paths:
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total

@@ -53,13 +53,15 @@ def rough_plan(setup: MapSetup, *, tell: Progress) -> Plan:
     need = memory_need([model.recipe for model in setup.models.values()], list(most.values()))
     size = config.tile_size or fitting_size(need, budget_of(config))
     order = tiles_to_make(setup.aoi, TileCut(size=size, lattice=None).tiles(geobox))
+    elsewhere = is_elsewhere(config.scheduler)
+    workers = workers_of(config, need, order, elsewhere=elsewhere)  # or raises: it does not fit
     enlarged = abs(geobox.resolution.x) ** 2 / PIXEL_M2
     return reckon(
         Extent(pixels=n_pixels, scene_pixels=sum(shown.values())),
         scenes=sum(scenes.values()),
         tiles=len(order),
         tile_size=size,
-        workers=workers_of(config, need, order, elsewhere=is_elsewhere(config.scheduler)),
+        workers=None if elsewhere else workers,
         worker_bytes=worker_bytes(need, order),
         bytes_to_read=sum(SCENE_PIXEL_BYTES[sensor] * enlarged * n for sensor, n in shown.items()),
     )

@@ -27,7 +27,6 @@ from toolkit.scenes.counts import ReadCounts
 
 AREA = shapely.box(0, 50, 2, 51)
 TRIED = TriedTile(
-    share=0.9,
     extent=Extent(pixels=1000, scene_pixels=10_000.0),
     seconds={"read and composite": 4.0, "predict": 6.0, "write": 0.5, "prepare the engine": 3.0},
     scenes=10,
@@ -135,6 +134,8 @@ def test_zones_are_added_but_for_their_workers() -> None:
     assert both.workers == 2
     assert both.seconds == pytest.approx(2 * (one.seconds or 0))
     assert joined_plans([one, replace(one, seconds=None)]).seconds is None
+    assert joined_plans([one, replace(one, workers=None)]).workers == 2
+    assert joined_plans([replace(one, workers=None)] * 2).workers is None
 
 
 def test_a_full_disk_is_told_with_what_is_missing() -> None:

@@ -17,6 +17,7 @@ from distributed import LocalCluster
 from pipelines import crop_map, plan
 from pipelines.cli import main
 from pipelines.config import PlanRequest
+from pipelines.planning import bytes_of
 from tests.catalog.stac_stand_in import page, stac_stand_in
 from tests.conftest import write_catalog
 from tests.pipelines.test_bad_input import geojson
@@ -122,6 +123,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 from pipelines.config import PlanRequest
+from pipelines.planning import bytes_of
 from pipelines.plan import run
 
 def peak():
@@ -209,3 +211,21 @@ def test_a_cluster_whose_workers_are_too_small_is_refused(place: Path, tmp_path:
     with LocalCluster(**options, dashboard_address="127.0.0.1:0") as cluster, refused:
         crop_map.run(request(place, tmp_path / "out"), cluster, progress=False)
     assert not list(tmp_path.rglob("r*.tif"))
+
+
+def test_a_plan_counts_the_workers_of_a_cluster_once_they_are_there(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with LocalCluster(n_workers=3, **options, dashboard_address="127.0.0.1:0") as cluster:
+        assert plan.run(asked(place, tmp_path / "plan"), cluster, progress=False).workers == 3
+        crop_map.run(request(place, tmp_path / "out"), cluster)
+        assert "GiB at most in each worker\n" in capsys.readouterr().err
+        address = {"no_trial": True, "scheduler": cluster.scheduler_address}
+        rough = plan.run(asked(place, tmp_path / "rough").model_copy(update=address), progress=False)
+    assert rough.workers is None
+
+
+def test_files_that_workers_rename_meanwhile_count_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(bytes(10))
+    assert bytes_of([tmp_path / "there", tmp_path / "renamed"]) == 10

@@ -46,8 +46,6 @@ class Extent:
 class TriedTile:
     """A tile that was made, to reckon the others from."""
 
-    share: float
-    """Its pixels in the area over those of the largest tile, 0 to 1."""
     extent: Extent
     """Its pixels and scenes."""
     seconds: Mapping[str, float]
@@ -95,8 +93,8 @@ class Plan:
     """Largest edge of a tile, pixels."""
     extent: Extent
     """Pixels and scenes."""
-    workers: int
-    """Processes that work on it."""
+    workers: int | None
+    """Processes that work on it; None if those of a cluster were not asked yet."""
     bytes_to_read: int
     """Bytes from servers or disks."""
     disk_bytes: int
@@ -110,12 +108,13 @@ class Plan:
         """Lines for a terminal."""
         reckoned = "as the tile tried takes" if self.seconds is not None else "roughly, no tile was tried"
         time = [] if self.seconds is None else [f"time: about {duration(self.seconds)}"]
+        among = "worker" if self.workers is None else f"of {counted(self.workers, 'worker')}"
         return [
             f"{self.scenes} scenes, {counted(self.tiles, 'tile')} of {self.tile_size} pixels at most",
             f"pixels: {self.extent.pixels:,}",
             f"to read: {size(self.bytes_to_read)} ({reckoned})",
             f"disk: {size(self.disk_bytes)} at most",
-            f"memory: {gib(self.worker_bytes)} at most in each of {counted(self.workers, 'worker')}",
+            f"memory: {gib(self.worker_bytes)} at most in each {among}",
             *time,
         ]
 
@@ -175,7 +174,7 @@ def reckon(
     scenes: int,
     tiles: int,
     tile_size: int,
-    workers: int,
+    workers: int | None,
     worker_bytes: int,
     bytes_to_read: float,
     tried: TriedTile | None = None,
@@ -190,7 +189,7 @@ def reckon(
         scenes: scenes of the season.
         tiles: tiles to make.
         tile_size: largest edge of a tile, pixels.
-        workers: processes that work on it.
+        workers: processes that work on it; None if they are not known.
         worker_bytes: memory of each, bytes.
         bytes_to_read: guess where no tile was tried.
         tried: a tile that was made.
@@ -199,14 +198,15 @@ def reckon(
     if tried is not None and tried.extent.pixels:
         by_scenes = extent.scene_pixels / max(tried.extent.scene_pixels, 1.0)
         by_pixels = extent.pixels / tried.extent.pixels
-        headers = min(by_scenes, workers * scenes / max(tried.scenes, 1))
+        together = workers or 1
+        headers = min(by_scenes, together * scenes / max(tried.scenes, 1))
         bytes_to_read = tried.own_bytes * by_scenes + tried.reads.header_bytes * headers
         disk = FILES_PER_TILE_BYTE * tried.bytes_stored * by_pixels
         told = tried.seconds
         reading, once = told.get(READING, 0.0), told.get(PREPARING, 0.0)
         others = sum(told.values()) - reading - once
         work = reading * tried.own_reading * by_scenes + others * by_pixels
-        seconds = once + max(work / workers, reading + others)
+        seconds = once + max(work / together, reading + others)
     return Plan(
         scenes=scenes,
         tiles=tiles,
@@ -233,7 +233,7 @@ def joined_plans(plans: Sequence[Plan]) -> Plan:
             pixels=sum(plan.extent.pixels for plan in plans),
             scene_pixels=sum(plan.extent.scene_pixels for plan in plans),
         ),
-        workers=max(plan.workers for plan in plans),
+        workers=max((plan.workers for plan in plans if plan.workers is not None), default=None),
         bytes_to_read=sum(plan.bytes_to_read for plan in plans),
         disk_bytes=2 * sum(plan.disk_bytes for plan in plans),  # the joined map beside those of the zones
         worker_bytes=max(plan.worker_bytes for plan in plans),
