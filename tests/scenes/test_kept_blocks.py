@@ -29,13 +29,20 @@ def test_what_is_kept_stays_within_the_limit_and_the_oldest_goes_first(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_no_more_is_kept_than_a_share_of_the_free_disk(tmp_path, monkeypatch):
-    free = kept_blocks.SHARE_OF_FREE * 2 * BLOCKS[0].nbytes
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    kept = KeptBlocks(tmp_path)
-    for k, block in enumerate(BLOCKS):
-        kept.keep("a", 0, k, block)
-    assert len(list(tmp_path.iterdir())) == 2
+def test_workers_together_leave_half_of_the_disk_free(tmp_path, monkeypatch):
+    block = BLOCKS[0].nbytes
+
+    def usage(folder):
+        return SimpleNamespace(free=7 * block - sum(path.stat().st_size for path in folder.iterdir()))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    workers = KeptBlocks(tmp_path), KeptBlocks(tmp_path)
+    for k, pixels in enumerate(BLOCKS):
+        for name, kept in zip("ab", workers, strict=True):
+            kept.keep(name, 0, k, pixels)
+        assert usage(tmp_path).free >= 3.5 * block
+    assert len(list(tmp_path.iterdir())) == 3
+    assert workers[0].take("a", 0, len(BLOCKS) - 1, LIKE) is not None
 
 
 def test_on_a_disk_that_cannot_be_written_nothing_is_kept_and_nothing_fails(tmp_path):

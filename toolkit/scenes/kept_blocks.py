@@ -20,8 +20,8 @@ from toolkit.scenes.targets import Pixels
 KEPT_BYTES = 4_000_000_000
 """Most that a worker keeps: the blocks of 73 overpasses, 11 files each, take 3.4 GB over 2048 x 2048 pixels,
 if four of 10 m and one of 20 m lie there; more where the edges of the square cut others."""
-SHARE_OF_FREE = 8
-"""Where nobody reckons what else the disk is for, a worker keeps at most the free space over this."""
+LEFT_FREE = 0.5
+"""Part of the free space that stays free: of those on one disk, each worker looks before it keeps a block."""
 POLL_S = 0.01
 """How often a block is asked for that another worker is decoding: that takes about as long."""
 LONGEST_WAIT_S = 60.0
@@ -41,10 +41,11 @@ class KeptBlocks:
 
         Args:
             folder: where files are kept; removed by whoever made it.
-            limit_bytes: most that this worker keeps, if as much is free; the oldest blocks go first.
+            limit_bytes: most that this worker keeps; the oldest blocks go first. However many workers share
+                the disk, half of what is free now stays free.
         """
-        self._limit = min(limit_bytes, shutil.disk_usage(folder).free // SHARE_OF_FREE)
-        self._folder, self._size = folder, 0
+        self._folder, self._size, self._limit = folder, 0, limit_bytes
+        self._least_free = int(LEFT_FREE * shutil.disk_usage(folder).free)
         self._mine: deque[tuple[Path, int]] = deque()
         self._changing = threading.Lock()
 
@@ -82,7 +83,7 @@ class KeptBlocks:
         return None
 
     def keep(self, file: str, row: int, column: int, pixels: Pixels) -> None:
-        """Keep a block; on a full disk it is left.
+        """Keep a block; where the disk fills it is left.
 
         Args:
             file: what it is called and its version: of a file that was replaced nothing is kept.
@@ -92,17 +93,28 @@ class KeptBlocks:
         """
         path = self._path(file, f"{row}-{column}")
         try:
+            if not self._make_room(pixels.nbytes):
+                return
             _write(pixels, path)
         except OSError:
             return
         with self._changing:
             self._mine.append((path, pixels.nbytes))
             self._size += pixels.nbytes
-            while self._size > self._limit:
-                oldest, n_bytes = self._mine.popleft()
-                self._size -= n_bytes
+
+    def _make_room(self, n_bytes: int) -> bool:
+        """Remove the oldest blocks of this worker until one more fits; False if it cannot."""
+        with self._changing:
+            while not (fits := self._fits(n_bytes)) and self._mine:
+                oldest, size = self._mine.popleft()
+                self._size -= size
                 with suppress(OSError):
                     oldest.unlink()
+        return fits
+
+    def _fits(self, n_bytes: int) -> bool:
+        free = shutil.disk_usage(self._folder).free
+        return self._size + n_bytes <= self._limit and free - n_bytes >= self._least_free
 
     def _path(self, file: str, name: str) -> Path:
         return self._folder / f"{hashlib.sha256(file.encode()).hexdigest()[:32]}-{name}"
