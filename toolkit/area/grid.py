@@ -163,9 +163,20 @@ def inside(aoi: AOI, geobox: GeoBox) -> npt.NDArray[np.bool_]:
     Returns:
         bool ``(y, x)``, True where the pixel's centre lies inside.
     """
-    outline = outline_in(aoi, str(geobox.crs))
-    bounds = geobox.boundingbox
-    window = shapely.box(*bounds.bbox)
+    return centres_inside(outline_in(aoi, str(geobox.crs)), geobox)
+
+
+def centres_inside(outline: BaseGeometry, geobox: GeoBox) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a grid have their centre in a shape.
+
+    Args:
+        outline: polygons in the CRS of the grid; prepared (:func:`shapely.prepare`), if it is asked often.
+        geobox: the grid.
+
+    Returns:
+        bool ``(y, x)``, True where the pixel's centre lies inside.
+    """
+    window = shapely.box(*geobox.boundingbox.bbox)
     if not outline.intersects(window):
         return np.zeros(geobox.shape.yx, bool)
     if outline.covers(window):

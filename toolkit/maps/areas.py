@@ -11,13 +11,14 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import rasterio
-import rasterio.features
 import shapely
+from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from toolkit.area.aoi import square_metres
+from toolkit.area.grid import centres_inside
 from toolkit.legend import Legend
 from toolkit.storage import replacing
 
@@ -188,17 +189,12 @@ def write_zones(zones: Iterable[ZoneAreas], path: Path) -> Path:
 def _count_within(file: DatasetReader, outline: BaseGeometry) -> Counts:
     """Count the values of the pixels whose centre lies in a polygon."""
     counts = np.zeros(256, np.int64)
+    shapely.prepare(outline)
     for window in _windows(file, outline):
-        part = shapely.intersection(outline, shapely.box(*file.window_bounds(window)))
-        if part.area == 0:
-            continue
-        inside = rasterio.features.geometry_mask(
-            [outline],
-            out_shape=(window.height, window.width),
-            transform=file.window_transform(window),
-            invert=True,
-        )
-        counts += count_values(file.read(1, window=window)[inside])
+        grid = GeoBox((window.height, window.width), file.window_transform(window), str(file.crs))
+        inside = centres_inside(outline, grid)
+        if inside.any():
+            counts += count_values(file.read(1, window=window)[inside])
     return counts
 
 
