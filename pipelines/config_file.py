@@ -29,7 +29,7 @@ class Request(BaseModel):
     out: Path = Field(description="Folder for the results.")
 
     @classmethod
-    def read(cls, path: Path | None, options: dict[str, Any]) -> Self:
+    def read(cls, path: str | Path | None, options: Mapping[str, Any] | None = None) -> Self:
         """Merge a YAML file and options; options win.
 
         Args:
@@ -39,8 +39,9 @@ class Request(BaseModel):
         Raises:
             InputError: the file or a value cannot be used; names key, value and what is allowed.
         """
-        values = {} if path is None else cls._from_file(path)
-        values.update({key: value for key, value in options.items() if value not in (None, ())})
+        values = {} if path is None else cls._from_file(Path(path))
+        given = (options or {}).items()
+        values.update({key: value for key, value in given if value not in (None, ())})
         return cls.make(values)
 
     @classmethod

@@ -33,6 +33,7 @@ def test_options_win_over_the_file(tmp_path):
     assert request.aoi == tmp_path / "aoi.geojson"
     assert request.crs == "utm"
     assert request.bands is None
+    assert MapRequest.read(str(path)).year == 2020  # as a script gives it
 
 
 def test_catalog_names_and_urls_stay_and_paths_count_from_the_file(tmp_path):
