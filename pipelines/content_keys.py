@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ import toolkit
 from pipelines.folder import deciding_versions
 from toolkit.area.aoi import AOI
 from toolkit.area.grid import Tile
+from toolkit.catalog.items import NAMED_HOSTS
 from toolkit.maps.tile_files import DIGITS
 from toolkit.scenes.granules import MARGIN_DEGREES, degrees
 
 UNPREDICTIVE = ("simulate", "maps/stac.py", "maps/styles.py", "maps/areas.py")
 """Parts of the toolkit that no pixel depends on."""
+WORKERS = ("map_tile.py", "tile_features.py")
+"""Pipelines that run on workers."""
 VOLATILE = ("links", "stac_extensions")
 """Parts of an item that say nothing of its pixels."""
 WHOLE_EARTH = (-360.0, -90.0, 360.0, 90.0)
@@ -65,6 +68,7 @@ def item_identity(item: pystac.Item) -> str:
     """Return a digest of what an item is: metadata, checksums among them, and the state of local files."""
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     kept = {name: value for name, value in document.items() if name not in VOLATILE}
+    kept["properties"] = {key: value for key, value in kept["properties"].items() if key != NAMED_HOSTS}
     return digest_of({"item": kept, "files": [_file_state(asset.href) for asset in item.assets.values()]})
 
 
@@ -78,6 +82,7 @@ def code_digest() -> str:
     """Return a digest of the code that makes pixels: a tile of other code is made again."""
     root = Path(toolkit.__file__).parent
     sources = sorted(path for path in root.rglob("*.py") if not _is_unpredictive(path.relative_to(root)))
+    sources += [Path(__file__).with_name(name) for name in WORKERS]
     return digest_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in sources])
 
 
@@ -101,8 +106,3 @@ def _footprint(item: pystac.Item) -> shapely.Polygon:
     box = item.bbox
     plain = box is not None and len(box) == 4 and box[0] <= box[2]
     return shapely.box(*(box if plain and box is not None else WHOLE_EARTH))
-
-
-def all_items(collections: Iterable[pystac.ItemCollection]) -> list[pystac.Item]:
-    """Return the items of several collections."""
-    return [item for collection in collections for item in collection]

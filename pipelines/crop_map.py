@@ -13,11 +13,12 @@ from distributed import Client
 from pipelines.config import MapRequest
 from pipelines.engine_choice import chosen_engines, with_engines
 from pipelines.folder import versions, write_json
-from pipelines.map_files import RECORD, attribution_of, write_map
+from pipelines.map_files import attribution_of, write_map
 from pipelines.map_job import MapJob, map_job
 from pipelines.map_setup import MapSetup, set_up
 from pipelines.progress import Progress
 from pipelines.result import CropMap
+from pipelines.run_folder import RECORD
 from pipelines.tile_run import RunContext, run_all_tiles
 from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import read_aoi

@@ -14,7 +14,7 @@ from toolkit.errors import StorageError
 from toolkit.packages import installed_versions
 from toolkit.storage import write_text
 
-REPORTED = ("cropglobe", "torch", "numpy", "xarray", "dask", "odc-stac", "rasterio", "numba")
+REPORTED = ("cropglobe", "torch", "numpy", "xarray", "dask", "odc-stac", "rasterio", "pyproj", "numba")
 """Packages that every result depends on."""
 OPTIONAL = ("onnx", "onnxruntime", "openvino")
 """Packages that some engines need; they decide a result only where such an engine is chosen."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import shapely
 
+from pipelines.config import MapRequest
 from pipelines.folder import digest, write_json
 from pipelines.map_cropland import CROPLAND_FILE, MapCropland, settle_cropland
 from pipelines.map_inputs import SensorInput, collect, season_of
@@ -17,31 +19,44 @@ from pipelines.progress import Progress
 from pipelines.radiometry import OffsetRecord
 from pipelines.run_folder import RunFolder, read_json
 from pipelines.search import FoundScenes
+from toolkit.area.aoi import AOI
 from toolkit.catalog.saved_items import read_items
+from toolkit.learn.checkpoint import Checkpoint
+from toolkit.scenes.cropland import Cropland
 from toolkit.scenes.cropland_sources import read_saved_cropland
 
 FREE = frozenset(
     {
         *("out", "workers", "scheduler", "memory", "results", "fields", "zones", "on_error", "max_failed"),
         *("allow_simulated_model", "allow_change", "refresh", "allow_hosts", "device", "no_trial"),
+        "mosaic_crs",
     }
 )
-"""Keys of a request that no pixel depends on: a run may go on with others."""
+"""Keys of a request that no pixel of a tile depends on: a run may go on with others."""
 BY_CONTENT = ("aoi", "model", "emit_model", "items", "emit_items")
 """Keys whose files count by what they hold, not by where they lie."""
 
 
-def asked_for(setup: MapSetup) -> dict[str, Any]:
-    """Return what the pixels of a map depend on, as plain values to compare with an earlier request."""
-    values = setup.config.absolute()
+def asked_for(
+    config: MapRequest, aoi: AOI, models: Mapping[str, Checkpoint], cropland: Cropland | None
+) -> dict[str, Any]:
+    """Return what the pixels of a map depend on, as plain values to compare with an earlier request.
+
+    Args:
+        config: the request.
+        aoi: area of interest.
+        models: of each sensor.
+        cropland: the user's own mask, if one is given and was read.
+    """
+    values = config.absolute()
     plain = {key: value for key, value in values.items() if key not in FREE and key not in BY_CONTENT}
     saved = {key: digest(Path(values[key])) for key in ("items", "emit_items") if values.get(key)}
     return {
         **plain,
         **saved,
-        **({} if setup.cropland is None else {"cropland": setup.cropland.content_hash}),
-        "aoi": hashlib.sha256(shapely.to_wkb(setup.aoi.geometry)).hexdigest(),
-        **{f"model of {sensor}": model.content_hash for sensor, model in setup.models.items()},
+        **({} if cropland is None else {"cropland": cropland.content_hash}),
+        "aoi": hashlib.sha256(shapely.to_wkb(aoi.geometry)).hexdigest(),
+        **{f"model of {sensor}": model.content_hash for sensor, model in models.items()},
     }
 
 
@@ -62,16 +77,16 @@ def frozen_inputs(
         CropglobeError: see :func:`pipelines.map_inputs.collect`.
     """
     config = setup.config
-    asked = asked_for(setup)
+    asked = asked_for(config, setup.aoi, setup.models, setup.cropland)
     if folder.remembers(asked, allow_change=config.allow_change) and not config.refresh:
         thawed = _thaw(setup, folder)
         if thawed is not None:
             tell.stage(f"going on in {str(folder.out)!r}")
             return thawed
-    folder.request.unlink(missing_ok=True)
     inputs = collect(config, setup.models, setup.geobox, setup.aoi, folder=folder.state, tell=tell)
     cropland = settle_cropland(config, inputs, setup.aoi, setup.cropland, folder=folder.state)
     frozen = {one.sensor: _settled(one) for one in inputs}
+    folder.request.unlink(missing_ok=True)  # until all that it stands for is written
     write_json({"sensors": frozen, "cropland": _settled_mask(cropland)}, folder.inputs)
     folder.remember(asked)
     return inputs, cropland

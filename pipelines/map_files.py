@@ -10,8 +10,8 @@ from pipelines.folder import copy_beside, versions
 from pipelines.map_cropland import MapCropland
 from pipelines.map_inputs import SensorInput
 from pipelines.map_setup import MapSetup
-from pipelines.products import make_products, remove_stale
-from pipelines.run_folder import RunFolder
+from pipelines.products import given_files, make_products, remove_stale
+from pipelines.run_folder import RECORD, RunFolder
 from pipelines.scratch import scratch
 from toolkit.catalog.items import attribution
 from toolkit.learn.accuracy import Accuracy
@@ -19,9 +19,6 @@ from toolkit.learn.map_accuracy import assess_file
 from toolkit.maps.areas import areas_by_zone, class_areas, hectares_by_crop
 from toolkit.maps.layers import Layer
 from toolkit.maps.tiles import MadeTile, join_tiles, publish
-
-RECORD = "run.json"
-"""What the map was made from; written last: a map is whole when it is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +76,12 @@ def write_map(
             notice=notice,
         )
         frozen = cropland.files | {name: path for one in inputs for name, path in one.files.items()}
-        beside = {name: copy_beside(path, work) for name, path in frozen.items()}
+        given = given_files(setup.config)
+        wanted = {name: path for name, path in frozen.items() if (out / path.name).resolve() not in given}
+        beside = {name: copy_beside(path, work) for name, path in wanted.items()}
         (out / RECORD).unlink(missing_ok=True)
         files = publish({**staged, **beside, **products}, out)
-    remove_stale(out, files.values())
+    remove_stale(out, files.values(), given=given)
     return MapFiles(
         files={name: files[name] for name in staged},
         products=tuple(files[name] for name in products),

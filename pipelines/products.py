@@ -7,6 +7,7 @@ from pathlib import Path
 
 from odc.geo.geobox import GeoBox
 
+from pipelines.config import MapRequest
 from pipelines.folder import versions
 from pipelines.map_cropland import CROPLAND_FILE
 from pipelines.map_inputs import SensorInput
@@ -75,17 +76,24 @@ def make_products(  # finished layers, areas and what they were made from: each 
     return {path.name: path for path in made}
 
 
-def remove_stale(folder: Path, files: Iterable[Path]) -> None:
+def given_files(config: MapRequest) -> frozenset[Path]:
+    """Return the saved items that a map is made from: they are neither replaced nor removed."""
+    return frozenset(path.resolve() for path in (config.items, config.emit_items) if path is not None)
+
+
+def remove_stale(folder: Path, files: Iterable[Path], *, given: frozenset[Path]) -> None:
     """Remove what an earlier map left in the folder and this one does not make, such as ``sensor.tif``.
 
     Args:
         folder: folder of the map.
         files: what this map made.
+        given: what it was made from; stays.
     """
     names = [name for layer in (*LAYERS, SENSOR_LAYER) for name in (layer.file, f"{layer.file}.aux.xml")]
     made = {path.name for path in files} | {f"{path.name}.aux.xml" for path in files}
     for name in {*names, *PRODUCT_FILES, ITEMS_FILE, EMIT_ITEMS_FILE, CHECKS_FILE, CROPLAND_FILE} - made:
-        (folder / name).unlink(missing_ok=True)
+        if (folder / name).resolve() not in given:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _facts(inputs: tuple[SensorInput, ...], aoi: AOI, geobox: GeoBox, notice: str) -> MapFacts:

@@ -17,9 +17,13 @@ from toolkit.errors import ChangedRequestError, StorageError
 from toolkit.maps.lock import locked
 from toolkit.storage import make_folder
 
+RECORD = "run.json"
+"""What the map was made from; written last: a map is whole when it is there."""
 LOCK = "lock"
 HALF_WRITTEN = re.compile(r"\..+\.\d+\.part(\..+)?")
 """Temporary names that :func:`toolkit.storage.replacing` gives."""
+OURS = re.compile(r"\.(run|plan|items)\.\d+\.part\.(json|yaml)")
+"""Those of files that are written in the output folder itself, where the user may have files too."""
 STATE = ".cropglobe"
 """Folder inside the output folder: what a later run goes on from."""
 
@@ -73,6 +77,8 @@ class RunFolder:
     def remembers(self, asked: Mapping[str, Any], *, allow_change: bool) -> bool:
         """Return whether the folder holds a run of this request that can be gone on with.
 
+        Where nothing was made yet, as memory did not suffice for instance, any request may follow.
+
         Args:
             asked: plain values: what the result depends on.
             allow_change: start anew from another request, instead of refusing.
@@ -85,7 +91,8 @@ class RunFolder:
             return False
         wanted = json.loads(json.dumps(dict(asked), default=str))
         changed = [key for key in {**earlier, **wanted} if earlier.get(key) != wanted.get(key)]
-        if changed and not allow_change:
+        made = (self.out / RECORD).exists() or any(self.tiles.iterdir())
+        if changed and made and not allow_change:
             told = "; ".join(f"{key}: {earlier.get(key)!r} then, {wanted.get(key)!r} now" for key in changed)
             msg = (
                 f"{str(self.out)!r} holds a map of another request ({told}). Give another --out, or "
@@ -114,7 +121,7 @@ def run_folder(out: Path) -> Iterator[RunFolder]:
         try:
             yield folder
         finally:
-            if not folder.request.exists():
+            if not folder.request.exists() and not any(folder.tiles.iterdir()):
                 _remove_all_but_lock(folder)
 
 
@@ -129,10 +136,10 @@ def _remove_all_but_lock(folder: RunFolder) -> None:
 
 def _remove_leftovers(folder: RunFolder) -> None:
     """Remove what a killed run left half-written; nobody else writes here while the lock is held."""
-    for place in (folder.out, folder.state):
+    for place, half_written in ((folder.out, OURS), (folder.state, HALF_WRITTEN)):
         remove_abandoned(place)
         for path in place.glob(".*"):
-            if path.is_file() and HALF_WRITTEN.fullmatch(path.name):
+            if path.is_file() and half_written.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ SCRATCH = ".work-"
 """First letters of these folders."""
 NEW = ".new-"
 """The same until the folder is locked, a moment later."""
+NAME = re.compile(r"\.work-[0-9a-f]{8}")
 LOCK = ".lock"
 """File in each, locked while the work goes on."""
 
@@ -71,6 +73,8 @@ def remove_abandoned(folder: Path) -> None:
         folder: the folder in which :func:`scratch` was called.
     """
     for work in folder.glob(f"{SCRATCH}*"):
+        if not (NAME.fullmatch(work.name) and (work / LOCK).exists()):
+            continue  # a folder of the user's
         try:
             with locked(work / LOCK):
                 pass  # whoever locked it is gone

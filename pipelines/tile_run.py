@@ -116,18 +116,19 @@ def run_all_tiles(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: 
         todo.sort(key=lambda task: task.tile.name in dangerous)  # last, when nothing else can be lost
         made = _make(todo, job, ledger, context) if todo else _Made()
     reports = {**kept, **made.reports}
-    if made.quarantined:
+    lost = [name for name in made.quarantined if name not in kept]  # others keep what an earlier run made
+    if lost:
         msg = (
-            f"Workers died twice on {len(made.quarantined)} of {len(order)} tiles "
-            f"({_names(made.quarantined)}), most often for lack of memory: they have no class and the status "
-            "'failed'. Run again with smaller tiles (--tile-size) or fewer workers (--workers)."
+            f"Workers died twice on {len(lost)} of {len(order)} tiles ({_names(lost)}), most often for lack "
+            "of memory: they have no class and the status 'failed'. Run again with fewer --workers, or with "
+            "a smaller --tile-size and another --out."
         )
         warnings.warn(msg, TileQuarantinedWarning, stacklevel=3)
     return TileRun(
         made=tuple((tile, _file_or_layers(tile, reports, job, folder.tiles)) for tile in order),
         reports=tuple(reports.values()),
         n_kept=len(set(kept) - set(made.reports)),
-        quarantined=tuple(made.quarantined),
+        quarantined=tuple(lost),
     )
 
 

@@ -15,13 +15,14 @@ from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
 from pipelines.folder import versions, write_json
+from pipelines.frozen_inputs import asked_for
 from pipelines.interruption import interruptible
-from pipelines.map_files import RECORD, MapFiles, map_tags
+from pipelines.map_files import MapFiles, map_tags
 from pipelines.map_inputs import read_models
-from pipelines.products import make_products, remove_stale
+from pipelines.products import given_files, make_products, remove_stale
 from pipelines.progress import Progress
 from pipelines.result import CropMap
-from pipelines.run_folder import run_folder
+from pipelines.run_folder import RECORD, run_folder
 from pipelines.scratch import scratch
 from pipelines.tile_run import joined_runs
 from toolkit.area.aoi import AOI, read_polygons, read_shapes
@@ -83,11 +84,14 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
     watch = Stopwatch()
     resolution = config.pixel_size_m
     parts, slivers = split_by_zone(aoi, resolution=resolution)
-    legend = next(iter(read_models(config).values())).legend
+    models = read_models(config)
+    legend = next(iter(models.values())).legend
+    asked = asked_for(config, aoi, models, None)
     geobox = mosaic_geobox(aoi, resolution=resolution, crs=config.mosaic_crs)
     truths = _truths(config, parts, legend)
     polygons = None if config.zones is None else read_polygons(config.zones)
-    with run_folder(config.out), interruptible():
+    with run_folder(config.out) as folder, interruptible():
+        folder.remembers(asked, allow_change=config.allow_change)
         zones, missing = _make_all(config, parts, legend, make, watch, tell)
         tell.stage(f"joining {len(zones)} zones")
         maps = [zone.made for zone in zones]
@@ -102,8 +106,9 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
             )
             accuracy = _accuracy(zones, truths, legend)
             (config.out / RECORD).unlink(missing_ok=True)
+            folder.remember(asked)
             files = publish({**staged, **products}, config.out)
-            remove_stale(config.out, files.values())
+            remove_stale(config.out, files.values(), given=given_files(config))
         watch.lap("join and check")
         result = CropMap(
             folder=config.out,

@@ -8,13 +8,16 @@ import pytest
 import rasterio
 import rasterio.shutil
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from rio_cogeo import cog_validate
 
 from toolkit.errors import GridError, InputError, StorageError
 from toolkit.legend import CROPGLOBE
 from toolkit.maps.areas import class_areas, hectares_by_crop
-from toolkit.maps.geotiff import RAT_COLUMNS, read_layer, write_crop_map
+from toolkit.maps.geotiff import RAT_COLUMNS, read_layer, write_crop_map, write_layer
+from toolkit.maps.layers import LAYERS
 from toolkit.storage import replacing
 
 
@@ -128,3 +131,13 @@ def test_reading_what_is_no_raster_is_refused(tmp_path):
     (tmp_path / "a.tif").write_text("text")
     with pytest.raises(InputError, match="cannot be read"):
         read_layer(tmp_path / "a.tif")
+
+
+@pytest.mark.slow
+def test_a_layer_that_may_grow_beyond_four_gigabytes_is_a_big_tiff(tmp_path):
+    """GDAL cannot foresee what compresses, and fails in the end where it was not told."""
+    edge = 46_400  # the first that has more than 2 GiB of pixels
+    geobox = GeoBox((edge, edge), Affine(10, 0, 2e5, 0, -10, 6e6), "EPSG:32631")
+    path = write_layer([], geobox, LAYERS[0], tmp_path / "crop.tif", CROPGLOBE, {})
+    with path.open("rb") as file:
+        assert file.read(4) == b"II\x2b\0"

@@ -7,6 +7,7 @@ import pystac
 import pytest
 
 from pipelines.content_keys import item_identity
+from toolkit.catalog.items import NAMED_HOSTS
 
 REMOTE = {
     "type": "Feature",
@@ -56,6 +57,12 @@ def test_a_scene_that_its_item_says_is_another_is_another(place, name, value):
 def test_links_are_no_part_of_it():
     copy = deepcopy(REMOTE)
     copy["links"] = [{"rel": "self", "href": "https://example.org/item.json"}]
+    assert identity(copy) == identity(REMOTE)
+
+
+def test_the_hosts_that_a_user_named_are_no_part_of_it():
+    copy = deepcopy(REMOTE)
+    copy["properties"][NAMED_HOSTS] = ["data.example.org"]
     assert identity(copy) == identity(REMOTE)
 
 

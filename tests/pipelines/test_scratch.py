@@ -65,6 +65,21 @@ def test_work_of_another_process_stays(working, tmp_path):
     assert (theirs / "block").exists()
 
 
+def test_folders_and_files_of_the_user_stay(tmp_path):
+    theirs = [tmp_path / ".work-2024" / "thesis.txt", tmp_path / ".work-00c0ffee" / "notes.txt"]
+    for path in theirs:
+        path.parent.mkdir()
+        path.write_text("months of work")
+    theirs.append(tmp_path / ".draft.1.part")
+    theirs[-1].write_text("a chapter")
+    ours = tmp_path / ".run.77.part.json"
+    ours.write_text("{")
+    with run_folder(tmp_path), scratch(tmp_path):
+        pass
+    assert all(path.exists() for path in theirs)
+    assert not ours.exists()
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     missing = tmp_path / "missing"
     with pytest.raises(StorageError, match="missing"), scratch(missing):

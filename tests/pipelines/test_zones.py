@@ -23,7 +23,7 @@ from tests.pipelines.test_resume import KILLED, files_of, leftovers, maps_made_i
 from toolkit.area import zones
 from toolkit.area.aoi import AOI, square_metres
 from toolkit.area.grid import inside
-from toolkit.errors import FolderInUseError, ZoneMissingWarning
+from toolkit.errors import ChangedRequestError, FolderInUseError, ZoneMissingWarning
 from toolkit.learn.checkpoint import write_checkpoint
 from toolkit.learn.fields import read_fields
 from toolkit.learn.map_accuracy import assess_file
@@ -185,6 +185,16 @@ def test_a_second_run_gives_the_same_bytes_in_a_chosen_crs_too(result, place, cl
     chosen = crop_map.run(config(place, place / "again", mosaic_crs="EPSG:3035"), client, progress=False)
     assert read(chosen.files["crop"])[1].crs.epsg == 3035
     assert chosen.areas == again.areas
+
+
+def test_another_request_in_the_folder_of_a_joined_map_is_refused(result, place, client, monkeypatch):
+    monkeypatch.setattr(zones, "REACH", 0.0)
+    before = {path.name: path.read_bytes() for path in result.folder.iterdir() if path.is_file()}
+    asked = config(place, result.folder, crs="EPSG:32632")
+    with pytest.raises(ChangedRequestError, match=r"crs: .*utm.* then, .*EPSG:32632.* now"):
+        crop_map.run(asked, client, progress=False)
+    after = {path.name: path.read_bytes() for path in result.folder.iterdir() if path.is_file()}
+    assert after == before
 
 
 def test_a_chosen_crs_is_one_map(place, client, monkeypatch):

@@ -77,8 +77,8 @@ def run_tiles(
         yield from _in_window(Lanes([place], near), work, client, again)
         if again and instead is None:
             msg = (
-                "The workers died on one tile twice, most often for lack of memory. Use smaller tiles "
-                "(--tile-size) or fewer workers (--workers)."
+                "The workers died on one tile twice, most often for lack of memory. Use fewer workers "
+                "(--workers) or smaller tiles (--tile-size)."
             )
             raise WorkerError(msg)
         if again and instead is not None:

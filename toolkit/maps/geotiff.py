@@ -124,6 +124,7 @@ def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thi
             driver="COG",
             compress="DEFLATE",
             blocksize=BLOCK,
+            bigtiff="IF_SAFER",  # left alone, GDAL stops at 4 GiB: it cannot foresee what compresses
             overview_resampling=layer.overviews,
             num_threads=1,
         )

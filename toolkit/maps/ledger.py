@@ -56,13 +56,6 @@ class Ledger:
         ):
             yield Row(name=name, content_key=key, sha256=sha256, report=report)
 
-    def row(self, name: str) -> Row | None:
-        """Return the row of a tile, None if it is not done."""
-        found = self._connection.execute(
-            "SELECT name, content_key, sha256, report FROM tiles WHERE name = ?", (name,)
-        ).fetchone()
-        return None if found is None else Row(**dict(zip(Row.__slots__, found, strict=True)))
-
     def commit(self, row: Row) -> None:
         """Write that a tile is done; its file must be on the disk under its final name.
 

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def locked(path: Path) -> Iterator[None]:
         StorageError: it cannot be written.
     """
     try:
-        file = path.open("a+", encoding="utf-8")
+        file = path.open("a+b", buffering=0)
     except OSError as error:
         msg = f"{str(path)!r} cannot be written ({error.strerror}). Check permissions, or give another --out."
         raise StorageError(msg) from error
@@ -46,9 +46,9 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             msg = f"{str(path)!r} cannot be locked ({error.strerror}). Give an --out on another file system."
             raise StorageError(msg) from error
-        file.truncate(0)
-        file.write(json.dumps(_holder()))
-        file.flush()
+        with suppress(OSError):  # on a full disk nobody is named: what fills it can still be removed
+            file.truncate(0)
+            file.write(json.dumps(_holder()).encode())
         try:
             yield
         finally:
@@ -60,7 +60,7 @@ def _holder() -> dict[str, str | int]:
     return {"process": os.getpid(), "machine": socket.gethostname(), "since": since}
 
 
-def _told(text: str) -> str:
+def _told(text: bytes) -> str:
     """Return who holds a lock, in words."""
     try:
         holder = json.loads(text)
