@@ -77,8 +77,9 @@ def make_products(  # finished layers, areas and what they were made from: each 
 
 
 def given_files(config: MapRequest) -> frozenset[Path]:
-    """Return the saved items that a map is made from: they are neither replaced nor removed."""
-    return frozenset(path.resolve() for path in (config.items, config.emit_items) if path is not None)
+    """Return the files that a map is made from: they are neither replaced nor removed."""
+    values = config.absolute()
+    return frozenset(Path(str(values[key])) for key in config.paths if key != "out" and key in values)
 
 
 def remove_stale(folder: Path, files: Iterable[Path], *, given: frozenset[Path]) -> None:

@@ -22,7 +22,7 @@ RECORD = "run.json"
 LOCK = "lock"
 HALF_WRITTEN = re.compile(r"\..+\.\d+\.part(\..+)?")
 """Temporary names that :func:`toolkit.storage.replacing` gives."""
-OURS = re.compile(r"\.(run|plan|items)\.\d+\.part\.(json|yaml)")
+OURS = re.compile(r"\.(run|plan|items|aoi)\.\d+\.part\.(json|yaml|geojson)")
 """Those of files that are written in the output folder itself, where the user may have files too."""
 STATE = ".cropglobe"
 """Folder inside the output folder: what a later run goes on from."""

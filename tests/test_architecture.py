@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("kernels", "area", "catalog", "scenes", "cubes", "learn", "maps", "simulate")
-GROUND = {"toolkit.errors", "toolkit.legend", "toolkit.packages", "toolkit.storage"}
+GROUND = {f"toolkit.{name}" for name in ("cog_copy", "errors", "legend", "packages", "storage")}
 """Modules that every folder may use."""
 TOP = {"toolkit.cluster", "toolkit.local_processes"}
 WALLS = {

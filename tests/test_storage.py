@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-import rasterio
-import rasterio.shutil
 
 from toolkit.errors import StorageError
-from toolkit.storage import check_free, publish_folder, replacing, whole_folder, write_text
+from toolkit.storage import check_free, publish_folder, whole_folder, write_text
 
 
 def test_text_replaces_the_old_file_whole(tmp_path):
@@ -15,14 +13,6 @@ def test_text_replaces_the_old_file_whole(tmp_path):
     write_text("new", tmp_path / "a")
     assert (tmp_path / "a").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_what_rasterio_cannot_copy_is_a_storage_error(tmp_path):
-    source = tmp_path / "source.tif"
-    with rasterio.open(source, "w", driver="GTiff", width=8, height=8, count=1, dtype="uint8"):
-        pass
-    with pytest.raises(StorageError, match="run again"), replacing(tmp_path / "copy.tif"):
-        rasterio.shutil.copy(source, tmp_path / "missing" / "copy.tif", driver="COG")
 
 
 def test_a_folder_that_is_missing_is_a_storage_error(tmp_path):

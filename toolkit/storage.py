@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rasterio._err import CPLE_BaseError
-
 from toolkit.errors import StorageError
 
 
@@ -30,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, CPLE_BaseError) as error:  # the latter where rasterio copies a file
+    except OSError as error:  # rasterio's errors of reading and writing are OSErrors too
         msg = f"{str(path)!r} cannot be written ({error}). Check free space and permissions, then run again."
         raise StorageError(msg) from error
     finally:

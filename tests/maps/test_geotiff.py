@@ -1,6 +1,8 @@
 """GeoTIFFs: valid COGs with colours and names, same bytes, never half."""
 
 import hashlib
+import subprocess
+import sys
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -131,6 +133,39 @@ def test_reading_what_is_no_raster_is_refused(tmp_path):
     (tmp_path / "a.tif").write_text("text")
     with pytest.raises(InputError, match="cannot be read"):
         read_layer(tmp_path / "a.tif")
+
+
+CUT = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+from odc.geo.xr import xr_coords
+from tests.conftest import GEOBOX
+from toolkit.errors import StorageError
+from toolkit.legend import CROPGLOBE
+from toolkit.maps.geotiff import write_crop_map
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+grid = GEOBOX.zoom_to(shape=(1200, 1100))
+classes = np.random.default_rng(0).integers(0, 8, grid.shape.yx).astype(np.uint8)
+labels = xr.Dataset({"crop": (("y", "x"), classes)}, coords=xr_coords(grid))
+folder = Path(sys.argv[1])
+size = write_crop_map(labels, folder / "whole.tif", CROPGLOBE).stat().st_size
+for share in (0.5, 0.9, 0.93, 0.95, 0.97, 0.99):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), resource.RLIM_INFINITY))
+    try:
+        write_crop_map(labels, folder / "cut.tif", CROPGLOBE)
+    except StorageError:
+        print("refused", sorted(path.name for path in folder.glob("[.c]*")))
+"""
+
+
+def test_a_disk_that_fills_while_a_layer_is_written_is_told_and_leaves_nothing(tmp_path):
+    """GDAL says nothing where writing fails while it closes the copy."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CUT, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["refused []"] * 6
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_on_a_full_disk_the_lock_is_held_without_a_name(tmp_path):
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(FolderInUseError, match="one that has just started"), locked(path):
+        with pytest.raises(FolderInUseError, match="one that does not tell its name"), locked(path):
             pass
         _, said = holder.communicate("")
     assert holder.returncode == 0, said

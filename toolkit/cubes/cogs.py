@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-import rasterio.shutil
 import xarray as xr
 import zarr
 from affine import Affine
 from rasterio.windows import Window
 
+from toolkit.cog_copy import move_to_cog
 from toolkit.cubes.layout import KIND_ATTRIBUTE, variable_name
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.storage import replacing, write_text
@@ -95,20 +95,10 @@ def write_cog(layer: CogLayer, store: Path, folder: Path) -> Path:
             if (scale := array.attrs.get("scale_factor")) is not None:
                 file.scales = (float(str(scale)),) * len(layer.titles)
             file.update_tags(**_tags(array, about))
-        rasterio.shutil.copy(
-            plain,
-            temporary,
-            driver="COG",
-            compress="DEFLATE",
-            predictor="YES",
-            blocksize=BLOCK,
-            bigtiff="IF_SAFER",
-            # Means of reflectance and of coefficients are what a coarser pixel would have; counts and
-            # flags are not averaged.
-            overview_resampling="NEAREST" if array.dtype == np.uint8 else "AVERAGE",
-            num_threads=1,
-        )
-        plain.unlink()
+        # Means of reflectance and of coefficients are what a coarser pixel would have; counts and flags are
+        # not averaged.
+        overviews = "NEAREST" if array.dtype == np.uint8 else "AVERAGE"
+        move_to_cog(plain, temporary, blocksize=BLOCK, overviews=overviews, predictor="YES")
     return path
 
 

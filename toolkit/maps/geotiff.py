@@ -10,13 +10,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import numpy.typing as npt
 import rasterio
-import rasterio.shutil
 import rioxarray
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
+from toolkit.cog_copy import move_to_cog
 from toolkit.errors import GridError, InputError
 from toolkit.legend import Legend
 from toolkit.maps.areas import count_values
@@ -118,17 +118,7 @@ def write_layer(  # pixels, grid, meaning, place, legend, tags: each its own thi
                 file.write_colormap(1, {value: (*color, 255) for value, (_, color) in classes.items()})
             file.set_band_description(1, layer.title)
             file.update_tags(**{"TIFFTAG_IMAGEDESCRIPTION": layer.title, **names, **tags})
-        rasterio.shutil.copy(
-            plain,
-            temporary,
-            driver="COG",
-            compress="DEFLATE",
-            blocksize=BLOCK,
-            bigtiff="IF_SAFER",  # left alone, GDAL stops at 4 GiB: it cannot foresee what compresses
-            overview_resampling=layer.overviews,
-            num_threads=1,
-        )
-        plain.unlink()
+        move_to_cog(plain, temporary, blocksize=BLOCK, overviews=layer.overviews)
     if classes:
         with replacing(path.with_name(f"{path.name}.aux.xml")) as temporary:
             temporary.write_bytes(_category_xml(classes, counts))

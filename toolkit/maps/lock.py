@@ -52,7 +52,8 @@ def locked(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):
+                file.truncate(0)
 
 
 def _holder() -> dict[str, str | int]:
@@ -65,5 +66,5 @@ def _told(text: bytes) -> str:
     try:
         holder = json.loads(text)
         return f"process {holder['process']} on {holder['machine']}, since {holder['since']}"
-    except (ValueError, KeyError, TypeError):  # it is being written just now
-        return "one that has just started"
+    except (ValueError, KeyError, TypeError):  # it is being written just now, or could not be
+        return "one that does not tell its name"

@@ -102,7 +102,8 @@ def check_memory(
     if needed > budget:
         msg = (
             f"Tiles of {size} pixels need {gib(needed)} in each worker, and it may take {gib(budget)}. Give "
-            f"--tile-size {fitting_size(need, budget)}, or --memory {needed / GIB + 0.05:.1f}."
+            f"--tile-size {fitting_size(need, budget)} (with another --out, if tiles are made already), or "
+            f"--memory {needed / GIB + 0.05:.1f}."
         )
         raise MemoryBudgetError(msg)
     if machine is not None and workers * needed > machine:

@@ -1,0 +1,80 @@
+"""Tiles on which workers die: left out and told, unless an earlier run made them."""
+
+import os
+import signal
+
+import dask
+import numpy as np
+import pytest
+import rasterio
+from distributed import Client, LocalCluster, WorkerPlugin
+
+from pipelines import crop_map
+from tests.conftest import footprint, write_catalog
+from tests.pipelines.test_bad_input import geojson
+from tests.pipelines.test_resume import GRID, files_of, model, request, scenes, tiles_told
+from toolkit.errors import NothingMappedWarning, TileQuarantinedWarning
+from toolkit.learn.checkpoint import write_checkpoint
+from toolkit.legend import Status
+
+# Sockets of killed workers are closed by the garbage collector, which warns: expected, and only here.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+ONE_TILE = {"tile_size": 64, "max_failed": 50.0}
+
+
+class Deadly(WorkerPlugin):
+    """Kills its worker as soon as that begins with a task."""
+
+    def transition(self, key, start, finish, **_):
+        del key, start
+        if finish == "executing":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def deadly_workers():
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=1, processes=True, **options) as cluster,
+        Client(cluster) as connected,
+    ):
+        connected.register_plugin(Deadly())
+        yield connected
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A request in files, of one tile, one of whose scenes cannot be read."""
+    geojson(tmp_path / "aoi.geojson", footprint(GRID))
+    write_catalog(tmp_path, scenes(tmp_path))
+    write_checkpoint(model(), tmp_path / "model")
+    band = tmp_path / "pixels" / "d1" / "B04.tif"
+    band.write_bytes(band.read_bytes()[:400])
+    return tmp_path
+
+
+def test_a_tile_of_an_earlier_run_is_used_where_workers_die_on_making_it_better(
+    place, client, deadly_workers
+):
+    first = crop_map.run(request(place, place / "out", **ONE_TILE), client, progress=False)
+    assert [one.item for one in first.failed] == ["d1"]
+    before = files_of(place / "out")
+    again = crop_map.run(request(place, place / "out", **ONE_TILE), deadly_workers, progress=False)
+    assert tiles_told(place / "out") == {"made": 0, "kept": 1, "quarantined": []}
+    assert [one.item for one in again.failed] == ["d1"]  # that is told still
+    assert files_of(place / "out") == before
+
+
+def test_a_tile_whose_scenes_changed_is_no_longer_that_of_the_earlier_run(place, client, deadly_workers):
+    crop_map.run(request(place, place / "out", **ONE_TILE), client, progress=False)
+    os.utime(place / "pixels" / "d2" / "B04.tif", ns=(1, 1))
+    again = request(place, place / "out", refresh=True, **ONE_TILE)
+    with (
+        pytest.warns(NothingMappedWarning),
+        pytest.warns(TileQuarantinedWarning, match=r"fewer --workers.*another --out"),
+    ):
+        crop_map.run(again, deadly_workers, progress=False)
+    assert tiles_told(place / "out") == {"made": 0, "kept": 0, "quarantined": ["r000_c000"]}
+    with rasterio.open(place / "out" / "status.tif") as file:
+        assert set(np.unique(file.read(1))) <= {Status.FAILED, Status.OUTSIDE_AREA}
