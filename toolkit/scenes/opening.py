@@ -19,7 +19,7 @@ from toolkit.errors import AssetError, CropglobeError
 from toolkit.scenes.headers import Header
 from toolkit.scenes.limited_cache import LimitedCache
 from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile
-from toolkit.scenes.stream import RangeStream
+from toolkit.scenes.virtual_files import named, without_prefix
 
 JPEG2000 = "JP2OpenJPEG"
 JPEG2000_AHEAD = 1_000_000
@@ -28,8 +28,6 @@ LARGEST_BLOCK_BYTES = 64 * 2**20
 """A block is decoded whole: a file of 458 KB with one block of 20000 x 20000 pixels took 1.2 GB."""
 LARGEST_SIDE = 200_000
 """Pixels; a Sentinel-2 tile has 10,980."""
-PLACEHOLDER = "https://remote/"
-"""GDAL gets names under it for remote files, and no address that it could open itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +120,11 @@ def _dataset(uri: str, remote: RangeFile | None, drivers: Sequence[str]) -> Iter
         with rasterio.open(uri, driver=drivers[0]) as pixels:
             yield pixels
         return
-    name = f"{PLACEHOLDER}{id(remote)}"
-
-    def opener(path: str, mode: str = "rb", **_: Any) -> RangeStream:
-        """Give GDAL the file; it looks for companions beside it, too, which do not exist."""
-        if path != name or mode not in ("r", "rb"):
-            raise FileNotFoundError(path)
-        return RangeStream(remote)
-
     # One GDAL thread: those of the JPEG 2000 driver would open the file once more each, and cannot.
     with (
         rasterio.Env(**GDAL_OPTIONS),
-        rasterio.open(name, driver=drivers[0], opener=opener, sharing=False) as pixels,
+        named(remote) as name,
+        rasterio.open(name, driver=drivers[0], sharing=False) as pixels,
     ):
         yield pixels
 
@@ -153,7 +144,7 @@ def _check_size(uri: str, pixels: Any) -> None:
 
 def _unreadable(uri: str, error: Exception) -> AssetError:
     name = redact(uri.partition("?")[0])  # what follows may be a signature
-    text = redact(str(error)).replace(PLACEHOLDER, "")
+    text = without_prefix(redact(str(error)))
     return AssetError(
         f"{name!r} could not be read ({text}). If the file exists, run again.", reason="damaged"
     )
