@@ -43,7 +43,8 @@ def test_own_workers_share_the_memory_of_the_machine_and_are_never_paused():
         assert client.submit(dask.config.get, "distributed.worker.memory.pause").result() is False
 
 
-def test_client_given_is_used_and_left_open():
+def test_client_given_is_used_and_left_open(monkeypatch):
+    monkeypatch.delenv("GDAL_DISABLE_READDIR_ON_OPEN", raising=False)
     with (
         LocalCluster(
             n_workers=1, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp", host="127.0.0.1"
@@ -55,6 +56,13 @@ def test_client_given_is_used_and_left_open():
         assert client.submit(abs, -1).result() == 1
         with connect(cluster.scheduler_address) as other:
             assert other.submit(abs, -2).result() == 2
+        assert "GDAL_DISABLE_READDIR_ON_OPEN" not in os.environ  # its worker is in our process
+
+
+def test_workers_of_a_client_given_get_our_settings():
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+    with LocalCluster(n_workers=1, **options) as cluster, Client(cluster) as client, connect(client):
+        assert client.submit(environment, "GDAL_DISABLE_READDIR_ON_OPEN").result() == "EMPTY_DIR"
 
 
 def test_address_from_the_environment_is_used(monkeypatch):

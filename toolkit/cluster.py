@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -195,9 +196,15 @@ class Settings(WorkerPlugin):
 
     name = "cropglobe-settings"
 
+    def __init__(self) -> None:
+        """Note which process starts the run."""
+        self._started_by = socket.gethostname(), os.getpid()
+
     def setup(self, worker: Worker) -> None:
-        """Set them; what the worker's owner set stays."""
+        """Set them; what the worker's owner set stays, and the user's own process is left alone."""
         del worker
+        if (socket.gethostname(), os.getpid()) == self._started_by:
+            return
         for name, value in {**GDAL_ENVIRONMENT, **ONE_THREAD}.items():
             os.environ.setdefault(name, value)
 
