@@ -69,7 +69,9 @@ def item_identity(item: pystac.Item) -> str:
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     kept = {name: value for name, value in document.items() if name not in VOLATILE}
     kept["properties"] = {key: value for key, value in kept["properties"].items() if key != NAMED_HOSTS}
-    return digest_of({"item": kept, "files": [_file_state(asset.href) for asset in item.assets.values()]})
+    # By name: saved items have their assets in another order than found ones.
+    files = {name: _file_state(asset.href) for name, asset in item.assets.items()}
+    return digest_of({"item": kept, "files": files})
 
 
 def digest_of(values: Any) -> str:

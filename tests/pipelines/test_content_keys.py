@@ -66,6 +66,16 @@ def test_the_hosts_that_a_user_named_are_no_part_of_it():
     assert identity(copy) == identity(REMOTE)
 
 
+def test_the_order_of_files_is_no_part_of_it(tmp_path):
+    assets = {}
+    for number, name in enumerate(("B8A", "B11", "B02")):  # files that differ
+        (tmp_path / name).write_bytes(bytes(number))
+        assets[name] = {"href": str(tmp_path / name)}
+    found = {**deepcopy(REMOTE), "assets": assets}
+    saved = {**deepcopy(REMOTE), "assets": dict(sorted(assets.items()))}
+    assert identity(found) == identity(saved)
+
+
 def test_a_local_file_that_is_written_again_is_another(tmp_path):
     file = tmp_path / "B04.tif"
     file.write_bytes(b"one")
