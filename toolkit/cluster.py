@@ -47,8 +47,8 @@ LOCAL_SETTINGS = {
     # so much between two tiles, too, would never go on.
     "distributed.worker.memory.pause": False,
 }
-"""A task whose worker died is given back at once, not tried three times more among others that it may kill:
-:func:`toolkit.maps.dispatch.run_tiles` tries it again alone."""
+"""Dask's settings for workers of ours. A task whose worker died is given back at once, not tried three times
+more among others that it may kill: :func:`toolkit.maps.dispatch.run_tiles` tries it again alone."""
 
 Connectable = Client | Cluster | str | None
 """What a run may be given to work with."""

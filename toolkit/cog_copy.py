@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 def move_to_cog(plain: Path, path: Path, *, blocksize: int, overviews: str, predictor: str = "NO") -> None:
     """Copy a GeoTIFF to a cloud-optimised one and remove it.
 
-    Every block is read back. GDAL (3.12) is silent where writing fails while it closes the file: on a disk
+    Every block is read back. GDAL (3.10) is silent where writing fails while it closes the file: on a disk
     that was full with 92 to 99 % of a layer written, the copy was cut, and nothing raised.
 
     Args:
