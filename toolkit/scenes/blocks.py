@@ -192,8 +192,8 @@ def _decoded(file: OpenFile, wanted: Mask) -> Iterator[tuple[BlockRange, Pixels,
         rows = run.top * height, min(run.bottom * height, file.pixels.height)
         columns = run.left * width, min(run.right * width, file.pixels.width)
         spans = spans_in_file(file.pixels, run)
-        pixels = file.read(Window.from_slices(rows, columns), spans)
-        yield run, pixels, sum(stop - start for start, stop in spans)
+        with file.read(Window.from_slices(rows, columns), spans) as pixels:
+            yield run, pixels, sum(stop - start for start, stop in spans)
 
 
 def _sizes(file: Any, target: Target) -> tuple[int, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from toolkit.errors import AssetError, CropglobeError
 from toolkit.scenes.headers import Header
 from toolkit.scenes.limited_cache import LimitedCache
 from toolkit.scenes.ranges import AHEAD_BYTES, RangeFile
+from toolkit.scenes.threads import LOCAL_THREADS
 from toolkit.scenes.virtual_files import named, without_prefix
 
 JPEG2000 = "JP2OpenJPEG"
@@ -26,6 +28,8 @@ JPEG2000_AHEAD = 1_000_000
 """Bytes read at a time of JPEG 2000, whose parts lie where only its decoder knows."""
 LARGEST_BLOCK_BYTES = 64 * 2**20
 """A block is decoded whole: a file of 458 KB with one block of 20000 x 20000 pixels took 1.2 GB."""
+DECODING = threading.BoundedSemaphore(LOCAL_THREADS)
+"""Held by threads that decode blocks and put them into place."""
 LARGEST_SIDE = 200_000
 """Pixels; a Sentinel-2 tile has 10,980."""
 
@@ -41,8 +45,12 @@ class OpenFile:
     version: str | None
     """What it is called with what changes when it is replaced; None if that could not be seen."""
 
-    def read(self, window: Window, spans: Sequence[tuple[int, int]]) -> Any:
-        """Read a window of the first band.
+    @contextmanager
+    def read(self, window: Window, spans: Sequence[tuple[int, int]]) -> Iterator[Any]:
+        """Read a window of the first band, and give its pixels.
+
+        Threads fetch at the same time, but of those that have their bytes only as many as there are cores
+        decode and use what they decoded: more would be no faster, and take memory.
 
         Args:
             window: pixels.
@@ -50,7 +58,9 @@ class OpenFile:
         """
         if self.remote is not None and spans:
             self.remote.prefetch(spans)
-        return self.pixels.read(1, window=window)
+        waits = self.remote is not None and not spans  # for what only the decoder knows
+        with nullcontext() if waits else DECODING:
+            yield self.pixels.read(1, window=window)
 
 
 @contextmanager
