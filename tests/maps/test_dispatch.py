@@ -110,10 +110,19 @@ def test_a_worker_with_two_threads_makes_one_tile_after_the_other(client):
     assert set(run_tiles(range(20), alone, client=client)) == {1}
 
 
-def test_a_worker_with_other_packages_makes_no_tile(client, monkeypatch):
-    monkeypatch.setattr(dispatch, "installed_versions", lambda *_: (("numpy", "1.0"),))
-    with pytest.raises(WorkerError, match=r"process \d+ on .* numpy .*, not 1.0. Install the same"):
-        list(run_tiles(range(4), abs, client=client))
+def test_a_worker_with_other_packages_makes_no_tile(tmp_path, monkeypatch):
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+    with (
+        LocalCluster(n_workers=1, processes=True, **options) as cluster,
+        Client(cluster) as connected,
+    ):
+        older = tmp_path / "odc_stac-0.0.1.dist-info"  # found by this process alone, before what is installed
+        older.mkdir()
+        (older / "METADATA").write_text("Metadata-Version: 2.1\nName: odc-stac\nVersion: 0.0.1\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        said = r"process \d+ on .* odc-stac \d.*, not 0\.0\.1\. Install the same"
+        with pytest.raises(WorkerError, match=said):
+            list(run_tiles(range(4), abs, client=connected))
 
 
 def test_workers_that_are_all_paused_end_the_run(monkeypatch):
