@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipelines.config_file import Request
 from toolkit.cubes.recipe import FeatureRecipe, Fill, SeriesKind
@@ -21,6 +22,17 @@ SENSORS_OF: Mapping[MapSensor, tuple[str, ...]] = {
     "both": ("sentinel-2", "emit"),
 }
 """What a map is asked for -> its sensors, in the order in which they are combined."""
+
+
+ADDRESS = re.compile(r"([a-z]+://)?(\[[0-9a-fA-F:]+\]|[^:/\s]+):\d{1,5}(/\S*)?|inproc://\S+")
+"""Of a scheduler: protocol (TCP where none is named), host and port."""
+
+
+def _scheduler(address: str) -> str:
+    if ADDRESS.fullmatch(address) is None:
+        msg = "give host and port of a scheduler, such as tcp://10.0.0.1:8786"
+        raise ValueError(msg)
+    return address
 
 
 class SearchRequest(Request):
@@ -81,7 +93,9 @@ class ScenesRequest(SearchRequest):
     workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="Local worker processes; default one per core, as far as memory allows."
     )
-    scheduler: str | None = Field(None, description="Address of a Dask scheduler to use instead.")
+    scheduler: Annotated[str, AfterValidator(_scheduler)] | None = Field(
+        None, description="Address of a Dask scheduler to use instead, such as tcp://10.0.0.1:8786."
+    )
     offset: Annotated[float, Field(ge=-0.1, le=0.1)] | None = Field(
         None, description="Reflectance to add to every scene, instead of what metadata and pixels say."
     )
@@ -150,6 +164,7 @@ class MapRequest(EmitRequest):
         *("out", "aoi", "catalog", "items", "model", "fields", "zones"),
         *("emit_catalog", "emit_items", "emit_model", "cropland"),
     )
+    for_one_run = frozenset({"allow_change", "refresh"})
     names: ClassVar[Mapping[str, tuple[str, ...]]] = {"cropland": ("worldcover", "none")}
 
     sensor: MapSensor = Field(

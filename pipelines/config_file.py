@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,6 +23,8 @@ class Request(BaseModel):
     """Keys that are paths: in a YAML file they count from its folder."""
     names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Such a key -> values that are known names, unless a file is called so."""
+    for_one_run: ClassVar[frozenset[str]] = frozenset()
+    """Keys that say how this run treats an earlier one; they are not saved."""
     argument: ClassVar[str | None] = None
     """Key that the command line takes without an option, before the run file."""
 
@@ -54,11 +56,16 @@ class Request(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = "; ".join(_problem(cls, entry) for entry in error.errors())
-            raise InputError(problems) from error
+            entries = error.errors()
+            unknown = [entry for entry in entries if entry["type"] == "extra_forbidden"]
+            problems = [_problem(cls, entry) for entry in entries if entry not in unknown]
+            raise InputError("; ".join((*_unknown_keys(cls, unknown), *problems))) from error
 
     @classmethod
     def _from_file(cls, path: Path) -> dict[str, Any]:
+        if not path.exists():
+            msg = f"There is no run file {str(path)!r}. Give a file in YAML, or options alone."
+            raise InputError(msg)
         try:
             if path.stat().st_size > MAX_YAML_BYTES:
                 msg = f"{str(path)!r} is larger than {MAX_YAML_BYTES} bytes; give a run file in YAML."
@@ -79,7 +86,8 @@ class Request(BaseModel):
 
     def write(self, path: Path) -> Path:
         """Save the request as YAML; read back from any folder it means the same."""
-        return write_text(yaml.safe_dump(self.absolute(), sort_keys=False), path)
+        lasting = {key: value for key, value in self.absolute().items() if key not in self.for_one_run}
+        return write_text(yaml.safe_dump(lasting, sort_keys=False), path)
 
     def absolute(self) -> dict[str, Any]:
         """Return plain values by key, paths such that they mean the same from any folder."""
@@ -107,15 +115,19 @@ def _is_name(key: str, value: str, here: Path, names: tuple[str, ...]) -> bool:
     return by_name and ("://" in value or not (here / value).exists())
 
 
+def _unknown_keys(model: type[BaseModel], entries: Sequence[Any]) -> list[str]:
+    """Return a sentence for all keys that are none, if there are some: the known ones are many."""
+    keys = [".".join(map(str, entry["loc"])) for entry in entries]
+    are = "is not a known key" if len(keys) == 1 else "are not known keys"
+    return [f"{', '.join(keys)} {are}. Known keys: {', '.join(model.model_fields)}."] if keys else []
+
+
 def _problem(model: type[BaseModel], entry: Any) -> str:
     """One sentence for one problem pydantic found."""
     key = ".".join(str(part) for part in entry["loc"]) or "the request"
-    known = ", ".join(model.model_fields)
     if entry["type"] == "missing":
         field = model.model_fields.get(key)
         return (
             f"{key} is missing ({field.description if field else 'required'}) Give --{key.replace('_', '-')}."
         )
-    if entry["type"] == "extra_forbidden":
-        return f"{key} is not a known key. Known keys: {known}."
-    return f"{key} is {entry['input']!r}: {entry['msg']}."
+    return f"{key} is {entry['input']!r}: {entry['msg'].removeprefix('Value error, ')}."

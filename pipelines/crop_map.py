@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -23,14 +23,15 @@ from pipelines.tile_run import RunContext, run_all_tiles
 from pipelines.zones import map_zones, spans_zones
 from toolkit.area.aoi import read_aoi
 from toolkit.cluster import Connectable, connect_on_demand, count_workers, is_elsewhere
-from toolkit.errors import NothingMappedWarning
+from toolkit.errors import NothingMappedWarning, PartlyMappedWarning
 from toolkit.learn.engines.agreement import Agreement
+from toolkit.maps.coverage import MUCH, Coverage
 from toolkit.maps.shared_folder import check_shared_folder
 from toolkit.maps.tiles import Stopwatch, TileReport
 
 NOTHING_MAPPED = (
-    "No pixel could be mapped: none was seen clear, none is cropland, or no pixel's centre lies in the area. "
-    "See status.tif; check the year, the area, the mask of cropland, and that --items belong to the area."
+    "No pixel could be mapped: none was seen clear, or none is cropland. See status.tif; check the year, the "
+    "area and the mask of cropland."
 )
 
 HALF = 0.5
@@ -57,9 +58,10 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     aoi = read_aoi(config.aoi)
     if spans_zones(config, aoi):
         return map_zones(config, aoi, partial(run, client=client, progress=tell), tell)
-    setup = set_up(config, aoi)
     cluster = client or config.scheduler
-    with map_job(setup, tell, elsewhere=is_elsewhere(cluster)) as job:
+    elsewhere = is_elsewhere(cluster)
+    setup = set_up(config, aoi, elsewhere=elsewhere)
+    with map_job(setup, tell, elsewhere=elsewhere) as job:
         watch.lap("search")
         folder, inputs, cropland = job.folder, job.inputs, job.cropland
         for line in job.planning.before.lines():
@@ -67,13 +69,16 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
         by_workers = job.work.folder is not None
         shared = partial(check_shared_folder, folder=folder.tiles, written=by_workers)
         with connect_on_demand(cluster, workers=job.workers, check=shared) as connected:
-            ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
-            work, for_engines = with_engines(job.work, job.order, config, folder, client=ready, tell=tell)
+            ready = job.planning.on_cluster(connected) if elsewhere else connected
+            work, for_engines = with_engines(
+                job.work, job.order, config, aoi, folder, client=ready, tell=tell
+            )
             tiles = run_all_tiles(
                 job.order,
                 work,
                 job.keys(work),
                 RunContext(
+                    aoi=aoi,
                     folder=folder,
                     client=ready,
                     tell=tell,
@@ -85,8 +90,7 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
         watch.lap("tiles")
         written = write_map(setup, inputs, cropland, tiles.made, work.layers, folder)
         watch.lap("join and check")
-        if not any(report.kept.mapped for report in tiles.reports):
-            warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=2)
+        _warn_of_gaps(written.coverage, [report.kept.mapped for report in tiles.reports])
         result = CropMap(
             folder=config.out,
             written=written,
@@ -103,6 +107,18 @@ def run(config: MapRequest, client: Connectable = None, *, progress: bool | Prog
     return result
 
 
+def _warn_of_gaps(coverage: Coverage, mapped: Sequence[int]) -> None:
+    """Warn of a map without classes, or with few."""
+    if not any(mapped):
+        warnings.warn(NOTHING_MAPPED, NothingMappedWarning, stacklevel=3)
+    elif coverage.share_untold >= MUCH:
+        msg = (
+            f"{coverage.share_untold:.0%} of the area has no class: {', '.join(coverage.untold())}. See "
+            "status.tif; check the year and that scenes cover the area."
+        )
+        warnings.warn(msg, PartlyMappedWarning, stacklevel=3)
+
+
 def _tell_plan(job: MapJob, tell: Progress, client: Callable[[], Client], report: TileReport) -> bool:
     """Tell what the map will take as a tile shows, and stop if that does not fit on the disk.
 
@@ -112,6 +128,8 @@ def _tell_plan(job: MapJob, tell: Progress, client: Callable[[], Client], report
         return False
     plan = job.planning.after(report, job.folder, workers=count_workers(client()))
     job.planning.check(job.folder, plan)
+    if plan.seconds is None:  # no scene shows the tile
+        return False
     if len(job.order) > 1:
         tell.stage(plan.after_first())
     return True
@@ -145,6 +163,7 @@ def _record(result: CropMap, setup: MapSetup) -> dict[str, Any]:
         },
         "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,
+        "coverage": result.written.coverage.record(),
         "accuracy": None if result.accuracy is None else result.accuracy.to_dict(legend),
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
         "reads": asdict(result.reads),

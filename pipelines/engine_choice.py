@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,9 @@ from pipelines.map_tile import SensorJob, TileJob, model_of_worker, recipe_of
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder, read_json
 from pipelines.tile_features import features_of_tile
+from toolkit.area.aoi import AOI
 from toolkit.area.grid import Tile, inside
-from toolkit.errors import ModelError
+from toolkit.errors import EngineTrialWarning, ModelError, WorkerError
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.pixels import check_features, observed, take_pixels
@@ -52,11 +55,17 @@ class TrialOptions:
     precision: str
     device: str
 
+    @property
+    def one(self) -> bool:
+        """Whether there is nothing to choose from."""
+        return "auto" not in (self.engine, self.precision)
+
 
 def with_engines(
     job: TileJob,
     order: Sequence[Tile],
     config: MapRequest,
+    aoi: AOI,
     folder: RunFolder,
     *,
     client: Callable[[], Client],
@@ -70,31 +79,67 @@ def with_engines(
         job: what workers need.
         order: tiles of the map.
         config: says which engines may be chosen.
+        aoi: area of interest.
         folder: folder of the run, where the choice is frozen.
         client: connects when it is called.
         tell: tells how far the run is.
 
     Raises:
         ModelError: what is asked for cannot serve on the workers.
+        WorkerError: workers died on trying what is asked for.
     """
     options = TrialOptions(engine=config.engine, precision=config.precision, device=config.device)
     wanted = {"models": [one.model_hash for one in job.sensors], **_plain(options)}
     known, reads = read_json(folder.engines), ReadCounts()
     if known is None or known["wanted"] != wanted or not _still_here(known["chosen"]):
-        n_pixels = sum(tile.geobox.shape.x * tile.geobox.shape.y for tile in order)
-        at_once = n_pixels < FEW_PIXELS and options.precision != "int8"
+        at_once = options.precision != "int8" and (options.one or not _many_pixels(aoi, order))
         middle = [] if at_once else list(order[len(order) // 2 :])[:TRIAL_TILES]
         if middle:
             tell.stage("trying engines on a worker")
-        trial = partial(try_engines, job=job, middle=middle, options=options)
-        # As a tile is: tried again if its worker dies, and a scheduler that is lost is named.
-        chosen = [report for one in job.sensors for report in run_tiles([one], trial, client=client())]
+        trial = partial(try_engines, job=job, aoi=aoi, middle=middle, options=options)
+        chosen = [_chosen(one, trial, client(), options) for one in job.sensors]
         known = {"wanted": wanted, "chosen": chosen}
         write_json(known, folder.engines)
         reads = sum((ReadCounts(**one["reads"]) for one in chosen), reads)
     settings = [EngineSetting.from_dict(one["setting"]) for one in known["chosen"]]
     sensors = [replace(one, setting=setting) for one, setting in zip(job.sensors, settings, strict=True)]
     return replace(job, sensors=tuple(sensors)), reads
+
+
+def _chosen(
+    one: SensorJob, trial: Callable[..., dict[str, Any]], client: Client, options: TrialOptions
+) -> dict[str, Any]:
+    """Return what a trial on a worker chose for a sensor; PyTorch in float32 where workers died on it.
+
+    As a tile is: tried again if its worker dies, and a scheduler that is lost is named.
+    """
+    (found,) = run_tiles([one], trial, client=client, instead=_no_choice)
+    if found is not None:
+        return found
+    if (options.engine, options.precision) != ("auto", "auto"):
+        msg = (
+            f"Workers died twice on trying --engine {options.engine} --precision {options.precision}. Leave "
+            "both out, or give the workers more memory."
+        )
+        raise WorkerError(msg)
+    msg = (
+        "Workers died twice on trying engines: the map is made with PyTorch in float32, the slowest of them. "
+        "Give workers more memory and another --out to try again."
+    )
+    warnings.warn(msg, EngineTrialWarning, stacklevel=5)
+    plain = replace(options, engine="torch", precision="fp32")
+    (found,) = run_tiles([one], partial(trial, middle=(), options=plain), client=client)
+    return found
+
+
+def _no_choice(one: SensorJob) -> None:
+    """Stand for the choice of a sensor on which workers died."""
+
+
+def _many_pixels(aoi: AOI, order: Sequence[Tile]) -> bool:
+    """Whether a map has so many pixels in its area that a trial pays."""
+    seen = accumulate(int(inside(aoi, tile.geobox).sum()) for tile in order)
+    return any(n_pixels >= FEW_PIXELS for n_pixels in seen)
 
 
 def _still_here(chosen: Sequence[Mapping[str, Any]]) -> bool:
@@ -118,13 +163,13 @@ def chosen_engines(folder: RunFolder) -> list[Mapping[str, Any]]:
 
 
 def try_engines(
-    one: SensorJob, job: TileJob, middle: Sequence[Tile], options: TrialOptions
+    one: SensorJob, job: TileJob, aoi: AOI, middle: Sequence[Tile], options: TrialOptions
 ) -> dict[str, Any]:
     """Choose the engine of a sensor's model with series of the area (runs on a worker)."""
     checkpoint = model_of_worker(one)
     series, log = np.empty((0, *checkpoint.recipe.shape), np.float32), ReadLog()
     for tile in middle:
-        found = _series(one, job, tile, log)
+        found = _series(one, job, aoi, tile, log)
         series = np.concatenate([series, found])[:TRIAL_SERIES]
         if len(series) == TRIAL_SERIES:
             break
@@ -132,7 +177,7 @@ def try_engines(
     return {**chosen, "reads": asdict(log.counts)}
 
 
-def _series(one: SensorJob, job: TileJob, tile: Tile, log: ReadLog) -> npt.NDArray[np.float32]:
+def _series(one: SensorJob, job: TileJob, aoi: AOI, tile: Tile, log: ReadLog) -> npt.NDArray[np.float32]:
     """Return observed series of four places of a tile, float32 ``(n, band, step)``."""
     height, width = tile.geobox.shape.yx
     rows, columns = ([int(share * length) for share in PLACES] for length in (height, width))
@@ -142,17 +187,17 @@ def _series(one: SensorJob, job: TileJob, tile: Tile, log: ReadLog) -> npt.NDArr
         for y in rows
         for x in columns
     ]
-    return np.concatenate([_series_of_part(one, job, tile, part, log) for part in parts])
+    return np.concatenate([_series_of_part(one, job, aoi, tile, part, log) for part in parts])
 
 
 def _series_of_part(
-    one: SensorJob, job: TileJob, tile: Tile, part: GeoBox, log: ReadLog
+    one: SensorJob, job: TileJob, aoi: AOI, tile: Tile, part: GeoBox, log: ReadLog
 ) -> npt.NDArray[np.float32]:
     """Return observed series of a part of a tile."""
     recipe = recipe_of(one)
     mask = read_cropland(job.cropland, part)
     log.add(mask.reads)
-    wanted = inside(job.aoi, part) & mask.cropland
+    wanted = inside(aoi, part) & mask.cropland
     if not wanted.any():
         return np.empty((0, *recipe.shape), np.float32)
     made = features_of_tile(replace(tile, geobox=part), one.items, recipe, one.season, wanted=wanted)

@@ -30,6 +30,7 @@ FREE = frozenset(
         *("out", "workers", "scheduler", "memory", "results", "fields", "zones", "on_error", "max_failed"),
         *("allow_simulated_model", "allow_change", "refresh", "allow_hosts", "device", "no_trial"),
         "mosaic_crs",
+        *("bands", "clear", "dilation", "first_step", "n_steps"),  # must be the model's
     }
 )
 """Keys of a request that no pixel of a tile depends on: a run may go on with others."""
@@ -54,6 +55,7 @@ def asked_for(
     return {
         **plain,
         **saved,
+        "resolution": config.pixel_size_m,
         **({} if cropland is None else {"cropland": cropland.content_hash}),
         "aoi": hashlib.sha256(shapely.to_wkb(aoi.geometry)).hexdigest(),
         **{f"model of {sensor}": model.content_hash for sensor, model in models.items()},

@@ -76,7 +76,7 @@ class MapCropland:
             return [f"cropland: all of the area ({self.why_none})"]
         unknown = self.counts.unknown
         more = f"; {unknown} pixels without data count as cropland" if unknown else ""
-        return [f"cropland: {self.source.title}, {self.share:.1%} of the area is none{more}"]
+        return [f"cropland: {self.source.title}, {self.share:.1%} of the area is not cropland{more}"]
 
 
 def cropland_file(config: MapRequest, aoi: AOI) -> Cropland | None:

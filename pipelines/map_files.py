@@ -17,6 +17,7 @@ from toolkit.catalog.items import attribution
 from toolkit.learn.accuracy import Accuracy
 from toolkit.learn.map_accuracy import assess_file
 from toolkit.maps.areas import areas_by_zone, class_areas, hectares_by_crop
+from toolkit.maps.coverage import Coverage, read_coverage
 from toolkit.maps.layers import Layer
 from toolkit.maps.tiles import MadeTile, join_tiles, publish
 
@@ -33,6 +34,8 @@ class MapFiles:
     """Crop -> hectares."""
     accuracy: Accuracy | None
     """Against the fields given, or None."""
+    coverage: Coverage
+    """How much of the area is mapped, and why not the rest."""
 
 
 def write_map(
@@ -64,6 +67,7 @@ def write_map(
         truth, within = setup.truth, setup.aoi
         accuracy = None if truth is None else assess_file(staged["crop"], truth, legend=legend, within=within)
         areas = class_areas(staged["crop"], legend)
+        coverage = read_coverage(staged)
         zones = None if setup.zones is None else areas_by_zone(staged["crop"], setup.zones, legend)
         products = make_products(
             staged,
@@ -87,6 +91,7 @@ def write_map(
         products=tuple(files[name] for name in products),
         hectares=hectares_by_crop(areas),
         accuracy=accuracy,
+        coverage=coverage,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,19 @@ from pipelines.config import MapRequest
 from pipelines.emit_granules import VERSIONS, check_versions, refuse_offset, settle_masks
 from pipelines.progress import Progress
 from pipelines.radiometry import OffsetRecord, as_record, settle
-from pipelines.search import FoundScenes, find
+from pipelines.search import FoundScenes, find, left_out
 from toolkit.area.aoi import AOI
 from toolkit.area.season import Season
 from toolkit.catalog.items import is_simulated
 from toolkit.cubes.features import recipe_season
 from toolkit.cubes.recipe import check_same_recipe
-from toolkit.errors import ModelError, NoItemsError, SensorMissingWarning, SimulatedModelError
+from toolkit.errors import (
+    ModelError,
+    NoItemsError,
+    SeasonGapWarning,
+    SensorMissingWarning,
+    SimulatedModelError,
+)
 from toolkit.learn.alignment import moved
 from toolkit.learn.checkpoint import Checkpoint, read_checkpoint
 from toolkit.scenes.sensors import resolve_bands
@@ -30,6 +36,9 @@ NO_MODEL = (
     "No model is given. Train one ('cropglobe samples', then 'cropglobe train') and name its folder with "
     "--model DIR; 'cropglobe demo' shows the whole road with a model trained on simulated fields."
 )
+LONG_GAP_DAYS = 60
+"""Days without any scene that are worth a warning: Sentinel-2 passes every 2 to 5 days, and in two months a
+crop may come up, or ripen and be harvested."""
 NO_EMIT_MODEL = (
     "No model for EMIT is given beside that for Sentinel-2. Train one ('cropglobe samples --sensor emit', "
     "then 'cropglobe train') and name its folder with --emit-model DIR."
@@ -70,8 +79,8 @@ class SensorInput:
 
     def lines(self) -> list[str]:
         """Lines for a terminal."""
-        reasons = ", ".join(f"{n} {reason}" for reason, n in self.found.skipped.items()) or "none"
-        lines = [f"{self.sensor}: {len(self.found.items)} scenes used, left out: {reasons}"]
+        items = self.found.items
+        lines = [f"{self.sensor}: {len(items)} scenes used, left out: {left_out(items)}"]
         lines += self.found.unusable_lines()
         lines += self.offsets.lines() if self.offsets else []
         return lines + ([f"without mask: {', '.join(self.without_mask)}"] if self.without_mask else [])
@@ -177,7 +186,9 @@ def collect(
         except NoItemsError as error:
             nothing.append(error)
             continue
-        _check_simulated(checkpoint, found, allowed=config.allow_simulated_model)
+        check_simulated(checkpoint, found.items, allowed=config.allow_simulated_model)
+        if sensor == "sentinel-2":  # EMIT passes now and then, and one spectrum is all it takes
+            _warn_of_gap(found)
         tell.stage(f"{len(found.items)} scenes of {sensor}, {season.start} to {season.end}")
         inputs.append(
             SensorInput(
@@ -190,6 +201,17 @@ def collect(
         msg = f"The map is made of {inputs[0].sensor} alone: {reason}"
         warnings.warn(msg, SensorMissingWarning, stacklevel=3)
     return tuple(_settle(one, config.of_sensor(one.sensor), geobox, aoi) for one in inputs)
+
+
+def _warn_of_gap(found: FoundScenes) -> None:
+    """Warn where weeks of the season have no scene at all."""
+    if (gap := found.longest_gap) is not None and (days := (gap[1] - gap[0]).days + 1) >= LONG_GAP_DAYS:
+        msg = (
+            f"No scene from {gap[0]} to {gap[1]} ({days} days of the season {found.season.start} to "
+            f"{found.season.end}): the series are filled across, and classes may be wrong. Check the year, "
+            "--max-cloud-cover and the catalog."
+        )
+        warnings.warn(msg, SeasonGapWarning, stacklevel=4)
 
 
 def season_of(checkpoint: Checkpoint, config: MapRequest, aoi: AOI) -> Season:
@@ -213,8 +235,18 @@ def _settle(one: SensorInput, own: MapRequest, geobox: GeoBox, aoi: AOI) -> Sens
     return replace(one, found=found, offsets=offsets)
 
 
-def _check_simulated(checkpoint: Checkpoint, found: FoundScenes, *, allowed: bool) -> None:
-    real = [item.id for item in found.items if not is_simulated(item)]
+def check_simulated(checkpoint: Checkpoint, items: Iterable[pystac.Item], *, allowed: bool) -> None:
+    """Raise if a model trained on simulated data would map real scenes.
+
+    Args:
+        checkpoint: the model.
+        items: scenes to map.
+        allowed: whether the user insists.
+
+    Raises:
+        SimulatedModelError: it would.
+    """
+    real = [item.id for item in items if not is_simulated(item)]
     if checkpoint.simulated and real and not allowed:
         msg = (
             f"The model was trained on simulated data, but {len(real)} scenes are real (e.g. {real[0]}). "

@@ -24,7 +24,7 @@ from pipelines.run_folder import RunFolder, read_json, run_folder
 from pipelines.scratch import room_for_blocks
 from pipelines.tile_features import freeze
 from pipelines.tiling import TileCut, choose_cut, need_of, workers_of
-from toolkit.area.grid import Lattice, Tile, tiles_to_make
+from toolkit.area.grid import Lattice, Tile, tiles_touching
 from toolkit.maps.geotiff import small_cache
 from toolkit.maps.memory import MemoryNeed
 
@@ -80,7 +80,7 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
         recipes = [one.checkpoint.recipe for one in inputs]
         need = need_of([one.found.items for one in inputs], recipes, setup.aoi)
         cut = _cut(inputs, setup, folder, need)
-        order = tiles_to_make(setup.aoi, cut.tiles(setup.geobox))
+        order = tuple(tiles_touching(setup.aoi, cut.tiles(setup.geobox)))
         workers = workers_of(config, need, order, elsewhere=elsewhere)
         planning = planning_of(setup, inputs, order, need, workers=None if elsewhere else workers)
         planning.check(folder)
@@ -98,7 +98,6 @@ def map_job(setup: MapSetup, tell: Progress, *, elsewhere: bool) -> Iterator[Map
                 planning=planning,
                 work=TileJob(
                     sensors=tuple(_sensor_job(one, setup, room, kept_bytes) for one in inputs),
-                    aoi=setup.aoi,
                     folder=folder.tiles if config.results == "stored" else None,
                     cropland=cropland.source,
                 ),

@@ -13,7 +13,10 @@ from pipelines.map_cropland import cropland_file
 from pipelines.map_inputs import read_models
 from toolkit.area.aoi import AOI, read_polygons
 from toolkit.area.grid import output_geobox
+from toolkit.errors import AreaError
 from toolkit.learn.checkpoint import Checkpoint
+from toolkit.learn.device import check_device, resolve_device
+from toolkit.learn.engines.table import able_candidates, check_names
 from toolkit.learn.fields import Fields, read_fields
 from toolkit.learn.map_accuracy import check_fields
 from toolkit.legend import Legend
@@ -45,17 +48,19 @@ class MapSetup:
         return next(iter(self.models.values())).legend
 
 
-def set_up(config: MapRequest, aoi: AOI) -> MapSetup:
+def set_up(config: MapRequest, aoi: AOI, *, elsewhere: bool) -> MapSetup:
     """Read and check what a request names.
 
     Args:
         config: the request.
         aoi: its area.
+        elsewhere: whether a cluster works, whose processors and packages are not this machine's.
 
     Raises:
         CropglobeError: a file is missing or cannot serve; see :mod:`toolkit.errors`.
     """
     models = read_models(config)
+    _check_engine(config, models, elsewhere=elsewhere)
     geobox = output_geobox(aoi, resolution=config.pixel_size_m, crs=config.crs)
     legend = next(iter(models.values())).legend
     truth = None
@@ -69,5 +74,35 @@ def set_up(config: MapRequest, aoi: AOI) -> MapSetup:
         geobox=geobox,
         truth=truth,
         cropland=cropland_file(config, aoi),
-        zones=None if config.zones is None else read_polygons(config.zones),
+        zones=read_zones(config, aoi),
     )
+
+
+def read_zones(config: MapRequest, aoi: AOI) -> gpd.GeoDataFrame | None:
+    """Read the polygons to tell areas in, if some are given.
+
+    Args:
+        config: the request.
+        aoi: its area.
+
+    Raises:
+        AreaError: the file cannot be read, or none of its polygons meets the area.
+    """
+    if config.zones is None:
+        return None
+    polygons = read_polygons(config.zones)
+    if not polygons.intersects(aoi.geometry).any():
+        msg = f"No polygon of {str(config.zones)!r} lies in the area. Give polygons of this area, or none."
+        raise AreaError(msg)
+    return polygons
+
+
+def _check_engine(config: MapRequest, models: Mapping[str, Checkpoint], *, elsewhere: bool) -> None:
+    """Raise unless the engine asked for can serve, as far as this machine can tell."""
+    check_device(config.device)
+    check_names(config.engine, config.precision)
+    if elsewhere:
+        return
+    device = str(resolve_device(config.device))
+    for model in models.values():
+        able_candidates(model.network, device, engine=config.engine, precision=config.precision)

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from shapely.geometry.base import BaseGeometry
 
 from pipelines.tile_features import FrozenItems, features_of_tile
 from toolkit.area.aoi import AOI
-from toolkit.area.grid import Tile, inside
+from toolkit.area.grid import Tile, centres_inside, inside
 from toolkit.area.season import Season
 from toolkit.cubes.composite import observation_layers
 from toolkit.cubes.recipe import FeatureRecipe
@@ -57,8 +58,6 @@ class TileJob:
 
     sensors: tuple[SensorJob, ...]
     """Sensors of the map."""
-    aoi: AOI
-    """Area of interest."""
     folder: Path | None
     """Where workers store tiles; None gives them back to the process that started the map."""
     cropland: Cropland | None = None
@@ -78,12 +77,14 @@ class TileTask:
     """Place and name."""
     content_key: str
     """Digest of all that its pixels depend on."""
+    outline: BaseGeometry
+    """The area near it, in the CRS of its grid (:func:`toolkit.area.grid.outline_near`)."""
 
 
 def make_tile(task: TileTask, job: TileJob) -> TileReport:
     """Make one tile: read, composite, predict, store (runs on a worker)."""
     watch, tile = Stopwatch(), task.tile
-    within = inside(job.aoi, tile.geobox)
+    within = centres_inside(task.outline, tile.geobox)
     mask = read_cropland(job.cropland if within.any() else None, tile.geobox)
     wanted = within & mask.cropland
     told: list[Told] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -13,10 +14,11 @@ from pipelines.map_setup import MapSetup, set_up
 from pipelines.progress import Progress
 from pipelines.rough_plan import rough_plan
 from pipelines.tile_run import RunContext, make_one
-from pipelines.zones import spans_zones, zone_request
+from pipelines.zones import spans_zones, warn_of_missing_zones, zone_request
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.zones import split_by_zone
 from toolkit.cluster import Connectable, connect_on_demand, count_workers, is_elsewhere
+from toolkit.errors import NoItemsError
 from toolkit.maps.plan import Plan, joined_plans
 
 PLAN_FILE = "plan.json"
@@ -41,31 +43,52 @@ def run(config: PlanRequest, client: Connectable = None, *, progress: bool | Pro
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     aoi = read_aoi(config.aoi)
     prepare(config.out)
-    make = partial(rough_plan, tell=tell) if config.no_trial else partial(_tried, client=client, tell=tell)
-    plans = [make(part) for part in _parts(config, aoi)]
-    plan = joined_plans(plans)
+    cluster = client or config.scheduler
+    make = partial(rough_plan, tell=tell) if config.no_trial else partial(_tried, cluster=cluster, tell=tell)
+    plan = joined_plans(_plans(_parts(config, aoi, elsewhere=is_elsewhere(cluster)), make))
     write_json(plan.to_dict(), config.out / PLAN_FILE)
     return plan
 
 
-def _parts(config: PlanRequest, aoi: AOI) -> list[MapSetup]:
-    """Return the maps that are made: one, or one for each UTM zone."""
+def _parts(config: PlanRequest, aoi: AOI, *, elsewhere: bool) -> dict[str, MapSetup]:
+    """Return the maps that are made, by name: one, or one for each UTM zone."""
     if not spans_zones(config, aoi):
-        return [set_up(config, aoi)]
+        return {"": set_up(config, aoi, elsewhere=elsewhere)}
     parts, _ = split_by_zone(aoi, resolution=config.pixel_size_m)
-    asked = [zone_request(config, part) for part in parts]
-    return [set_up(one, read_aoi(one.aoi)) for one in asked]
+    asked = {part.name: zone_request(config, part) for part in parts}
+    return {name: set_up(one, read_aoi(one.aoi), elsewhere=elsewhere) for name, one in asked.items()}
 
 
-def _tried(setup: MapSetup, *, client: Connectable, tell: Progress) -> Plan:
+def _plans(parts: Mapping[str, MapSetup], make: Callable[[MapSetup], Plan]) -> list[Plan]:
+    """Return the plan of each map; a zone without scenes is left out with a warning, as in the map itself.
+
+    Raises:
+        NoItemsError: no zone has any scene.
+    """
+    plans, nothing = [], {}
+    for name, part in parts.items():
+        try:
+            plans.append(make(part))
+        except NoItemsError as error:
+            nothing[name] = error
+    if not plans:
+        raise next(iter(nothing.values()))
+    warn_of_missing_zones(nothing)
+    return plans
+
+
+def _tried(setup: MapSetup, *, cluster: Connectable, tell: Progress) -> Plan:
     """Reckon from one tile."""
-    cluster = client or setup.config.scheduler
     with map_job(setup, tell, elsewhere=is_elsewhere(cluster)) as job:
         with connect_on_demand(cluster, workers=job.workers) as connected:
             ready = job.planning.on_cluster(connected) if is_elsewhere(cluster) else connected
-            work, _ = with_engines(job.work, job.order, setup.config, job.folder, client=ready, tell=tell)
+            work, _ = with_engines(
+                job.work, job.order, setup.config, setup.aoi, job.folder, client=ready, tell=tell
+            )
             tell.stage("making one tile")
-            context = RunContext(folder=job.folder, client=ready, tell=tell, interruption=job.interruption)
+            context = RunContext(
+                aoi=setup.aoi, folder=job.folder, client=ready, tell=tell, interruption=job.interruption
+            )
             report = make_one(job.order, work, job.keys(work), context)
             workers = count_workers(ready())
         if report is None:

@@ -32,6 +32,7 @@ from toolkit.maps.plan import (
     check_disk,
     footprints_over,
     reckon,
+    reckon_from,
 )
 from toolkit.maps.tiles import TileReport
 from toolkit.scenes.granules import degrees
@@ -39,6 +40,8 @@ from toolkit.scenes.kept_blocks import KEPT_BYTES
 
 PIXEL_M2 = 100.0
 """Area of the pixels for which bytes are known, square metres."""
+SMALL_FILES_BYTES = 400_000
+"""Ledger, records, styles, tables and tags of a map, whatever its size."""
 Footprints = tuple[shapely.Geometry | None, ...]
 """Of the scenes of a sensor, in degrees; None shows all."""
 
@@ -72,7 +75,7 @@ class Planning:
             folder: where the tile is kept.
             workers: those there are.
         """
-        before, tile = self.before, self.tiles[report.name]
+        tile = self.tiles[report.name]
         n_pixels = int(inside(self.aoi, tile.geobox).sum())
         area = degrees(tile.geobox)
         place = self.aoi.geometry if area is None else shapely.box(*area)
@@ -85,16 +88,7 @@ class Planning:
             sparse=self.sparse,
             bytes_stored=report.made.path(folder.tiles).stat().st_size,
         )
-        return reckon(
-            before.extent,
-            scenes=before.scenes,
-            tiles=before.tiles,
-            tile_size=before.tile_size,
-            workers=workers,
-            worker_bytes=before.worker_bytes,
-            bytes_to_read=before.bytes_to_read,
-            tried=tried,
-        )
+        return reckon_from(tried, self.before, workers=workers)
 
     def check(self, folder: RunFolder, plan: Plan | None = None) -> None:
         """Raise unless the map fits on the disk.
@@ -172,6 +166,8 @@ def planning_of(
         workers=workers,
         worker_bytes=worker_bytes(need, order),
         bytes_to_read=sum(each * n for each, n in zip(bytes_each, shown, strict=True)),
+        # Frozen files lie in the folder of the run, too.
+        beside_bytes=SMALL_FILES_BYTES + 2 * bytes_of(path for one in inputs for path in one.files.values()),
     )
     made = sum(n_pixels_of(tile.geobox) for tile in order)
     return Planning(

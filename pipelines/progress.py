@@ -7,6 +7,8 @@ import time
 
 import click
 
+from toolkit.maps.units import duration
+
 LOG_EVERY_S = 10.0
 """Seconds between plain lines when the output is no terminal."""
 
@@ -43,7 +45,7 @@ class Progress:
         self._last = now
         left = (now - since) / max(done, 1) * (total - done)
         text = f"  {what} {done}/{total}{note and ', '}{note}" + (
-            f", about {left:.0f} s left" if done < total else ""
+            f", about {duration(left)} left" if done < total else ""
         )
         if self.terminal:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)

@@ -11,8 +11,12 @@ from pipelines.map_files import MapFiles
 from pipelines.map_inputs import SensorInput
 from pipelines.tile_run import TileRun
 from toolkit.learn.accuracy import Accuracy
+from toolkit.maps.units import counted
 from toolkit.scenes.counts import ReadCounts
 from toolkit.scenes.failures import FailedItem, failed_lines
+
+SMALL_HECTARES = 10.0
+"""Maps of less are told with more digits: a pixel of 10 m is 0.01 hectares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +92,20 @@ class CropMap:
         """Scenes used, of all sensors; one that serves two zones counts once."""
         return len({(one.sensor, item.id) for one in self.inputs for item in one.found.items})
 
+    @property
+    def _step_days(self) -> int | None:
+        """Length of the steps that gaps are counted in; None of a spectrum."""
+        recipe = self.inputs[0].checkpoint.recipe
+        return None if recipe.kind == "emit" else recipe.step_days
+
     def lines(self) -> list[str]:
         """One screen for a terminal."""
         total = sum(self.areas.values())
+        digits = 1 if total >= SMALL_HECTARES else 3
         lines = ["", f"{'crop':<12}{'hectares':>10}{'share':>8}"]
         for crop, area in self.areas.items():
-            lines.append(f"{crop:<12}{area:>10.1f}{area / total if total else 0:>8.1%}")
-        lines += self._accuracy_lines()
+            lines.append(f"{crop:<12}{area:>10,.{digits}f}{area / total if total else 0:>8.1%}")
+        lines += ["", *self.written.coverage.lines(self._step_days), *self._accuracy_lines()]
         lines += ["", *self._scene_lines(), *failed_lines(self.failed)]
         lines += [*self.cropland.lines(), *self.tiles.lines(), f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
@@ -111,7 +122,7 @@ class CropMap:
     def _scene_lines(self) -> list[str]:
         if not self.zones:
             return [line for one in self.inputs for line in one.lines()]
-        lines = [f"joined from the maps of {len(self.zones)} UTM zones:"]
+        lines = [f"joined from the maps of {counted(len(self.zones), 'UTM zone')}:"]
         for zone in self.zones:
             lines += [str(zone.folder), *(f"  {line}" for one in zone.inputs for line in one.lines())]
         return lines
@@ -120,7 +131,7 @@ class CropMap:
         if self.accuracy is None:
             return []
         accuracy = f"overall accuracy {self.accuracy.overall:.3f}, macro F1 {self.accuracy.macro_f1:.3f}"
-        return ["", f"{accuracy} on {self.accuracy.n} pixels inside the given fields"]
+        return [f"{accuracy} on {self.accuracy.n} pixels inside the given fields"]
 
     def _repr_html_(self) -> str:
         rows = "".join(

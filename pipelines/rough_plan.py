@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pystac
 
-from pipelines.map_inputs import season_of
+from pipelines.map_inputs import check_simulated, season_of
 from pipelines.map_setup import MapSetup
 from pipelines.planning import PIXEL_M2
 from pipelines.progress import Progress
 from pipelines.search import found_items
 from pipelines.tiling import TileCut, budget_of, worker_bytes, workers_of
-from toolkit.area.grid import pixels_inside, tiles_to_make
+from toolkit.area.grid import pixels_inside, tiles_touching
 from toolkit.area.season import Season
 from toolkit.catalog.items import footprint
 from toolkit.cluster import is_elsewhere
@@ -34,6 +34,7 @@ def rough_plan(setup: MapSetup, *, tell: Progress) -> Plan:
 
     Raises:
         NoItemsError: no scene is found.
+        SimulatedModelError: a model trained on simulated data would map real scenes.
         MemoryBudgetError: tiles do not fit into memory.
     """
     config, geobox, area = setup.config, setup.geobox, setup.aoi.geometry
@@ -42,6 +43,7 @@ def rough_plan(setup: MapSetup, *, tell: Progress) -> Plan:
     for sensor in setup.models:
         most[sensor] = 0
         for items in _by_month(setup, sensor):
+            check_simulated(setup.models[sensor], items, allowed=config.allow_simulated_model)
             places = [footprint(item) for item in items]
             scenes[sensor] += len(items)
             shown[sensor] += float(footprints_over(places, area).sum()) * n_pixels
@@ -52,7 +54,7 @@ def rough_plan(setup: MapSetup, *, tell: Progress) -> Plan:
         raise NoItemsError(msg)
     need = memory_need([model.recipe for model in setup.models.values()], list(most.values()))
     size = config.tile_size or fitting_size(need, budget_of(config))
-    order = tiles_to_make(setup.aoi, TileCut(size=size, lattice=None).tiles(geobox))
+    order = tuple(tiles_touching(setup.aoi, TileCut(size=size, lattice=None).tiles(geobox)))
     elsewhere = is_elsewhere(config.scheduler)
     workers = workers_of(config, need, order, elsewhere=elsewhere)  # or raises: it does not fit
     enlarged = abs(geobox.resolution.x) ** 2 / PIXEL_M2

@@ -24,6 +24,8 @@ HALF_WRITTEN = re.compile(r"\..+\.\d+\.part(\..+)?")
 """Temporary names that :func:`toolkit.storage.replacing` gives."""
 OURS = re.compile(r"\.(run|plan|items|aoi)\.\d+\.part\.(json|yaml|geojson)")
 """Those of files that are written in the output folder itself, where the user may have files too."""
+DIGEST = re.compile(r"[0-9a-f]{64}")
+"""Of files that count by what they hold."""
 STATE = ".cropglobe"
 """Folder inside the output folder: what a later run goes on from."""
 
@@ -93,13 +95,21 @@ class RunFolder:
         changed = [key for key in {**earlier, **wanted} if earlier.get(key) != wanted.get(key)]
         made = (self.out / RECORD).exists() or any(self.tiles.iterdir())
         if changed and made and not allow_change:
-            told = "; ".join(f"{key}: {earlier.get(key)!r} then, {wanted.get(key)!r} now" for key in changed)
+            told = "; ".join(_difference(key, earlier.get(key), wanted.get(key)) for key in changed)
             msg = (
                 f"{str(self.out)!r} holds a map of another request ({told}). Give another --out, or "
                 "--allow-change to make it anew there: tiles that stay the same are kept."
             )
             raise ChangedRequestError(msg)
         return not changed
+
+
+def _difference(key: str, then: Any, now: Any) -> str:
+    """Say what differs between two requests; what is known by its digest has no value to show."""
+    if any(isinstance(value, str) and DIGEST.fullmatch(value) for value in (then, now)):
+        return f"{key}: another"
+    before, after = ("not given" if value is None else repr(value) for value in (then, now))
+    return f"{key}: {before} then, {after} now"
 
 
 @contextmanager

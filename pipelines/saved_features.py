@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from pipelines.folder import versions
 from pipelines.radiometry import OffsetRecord, as_record
-from pipelines.search import FoundScenes
+from pipelines.search import FoundScenes, left_out
 from toolkit.catalog.items import is_simulated
 from toolkit.cubes.recipe import FeatureRecipe
 from toolkit.scenes.counts import ReadCounts
@@ -97,11 +97,10 @@ class SavedFeatures:
         season = f"{self.found.season.start} to {self.found.season.end}"
         made = f"{self.recipe.kind} of {len(self.recipe.bands)} bands, {season}"
         seen = f"values of the others: {self.observed:.1%} observed"
-        reasons = ", ".join(f"{n} {reason}" for reason, n in self.found.skipped.items()) or "none"
         return [
             f"{made}, {height} x {width} pixels in {self.geobox.crs}, {self.n_bytes / 1e6:.1f} MB",
             f"{len(self.tiles)} tiles, {self.n_outside} outside the area; {seen}",
-            f"{len(self.found.items)} scenes used, left out: {reasons}",
+            f"{len(self.found.items)} scenes used, left out: {left_out(self.found.items)}",
             *failed_lines(self.failed),
             *self.offsets.lines(),
             f"read: {self.reads.line()}",

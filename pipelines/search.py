@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,13 +14,13 @@ import pystac
 from pipelines.config import FindRequest, SearchRequest
 from pipelines.folder import prepare
 from toolkit.area.aoi import AOI, read_aoi
-from toolkit.area.season import Season, season
-from toolkit.catalog.filters import ASSET_MISSING, INVALID
+from toolkit.area.season import Season, longest_gap, season
+from toolkit.catalog.filters import ASSET_MISSING, INVALID, fitting
 from toolkit.catalog.items import CATALOG, PRODUCT_VERSION
 from toolkit.catalog.saved_items import read_items, write_items
 from toolkit.catalog.search import search_items
 from toolkit.catalog.signing import check_credentials
-from toolkit.errors import InputError
+from toolkit.errors import InputError, NoItemsError
 
 ITEMS_FILE = "items.json"
 EMIT_ITEMS_FILE = "emit_items.json"
@@ -44,21 +45,25 @@ class FoundScenes:
     @property
     def skipped(self) -> dict[str, int]:
         """Reason -> number of items left out."""
-        return {reason: len(ids) for reason, ids in self.items.extra_fields.get("skipped", {}).items()}
+        return _skipped(self.items)
 
     @property
     def complete(self) -> bool:
         """Whether every scene of the season could be used."""
         return not {ASSET_MISSING, INVALID} & self.skipped.keys()
 
+    @property
+    def longest_gap(self) -> tuple[date, date] | None:
+        """First and last day of the longest time in the season without any scene; None if there is none."""
+        return longest_gap(self.season, [item.datetime.date() for item in self.items if item.datetime])
+
     def lines(self) -> list[str]:
         """A few lines for a terminal."""
         months = Counter(f"{item.datetime:%Y-%m}" for item in self.items if item.datetime)
-        left_out = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items()) or "none"
         found = self.items.extra_fields.get("found", len(self.items))
         return [
             f"{found} items found, {self.season.start} to {self.season.end}",
-            f"{len(self.items)} scenes used, left out: {left_out}",
+            f"{len(self.items)} scenes used, left out: {left_out(self.items)}",
             "per month: " + ", ".join(f"{month} {n}" for month, n in sorted(months.items())),
             *self._of_emit(),
             *self.unusable_lines(),
@@ -77,6 +82,15 @@ class FoundScenes:
         names = self.items.extra_fields.get("skipped", {}).get(INVALID, [])
         more = ", ..." if len(names) > NAMED_FILES else ""
         return [f"not usable: {', '.join(names[:NAMED_FILES])}{more}"] if names else []
+
+
+def _skipped(items: pystac.ItemCollection) -> dict[str, int]:
+    return {reason: len(ids) for reason, ids in items.extra_fields.get("skipped", {}).items()}
+
+
+def left_out(items: pystac.ItemCollection) -> str:
+    """Return how many items a search left out for each reason, as text."""
+    return ", ".join(f"{n} {reason}" for reason, n in _skipped(items).items()) or "none"
 
 
 def run(config: FindRequest) -> FoundScenes:
@@ -129,7 +143,7 @@ def _catalog(config: SearchRequest, sensor: str) -> str:
 def found_items(
     config: SearchRequest, aoi: AOI, when: Season, *, sensor: str, bands: tuple[str, ...] | None
 ) -> pystac.ItemCollection:
-    """Read saved items, or search them.
+    """Read saved items and keep those of the area and the season, or search them.
 
     Args:
         config: catalog and limits of the search.
@@ -144,12 +158,18 @@ def found_items(
     """
     if config.items is not None:
         items = read_items(config.items, allow_hosts=config.named_hosts)
+        given = str(config.items)
         if (saved := items.extra_fields.get("sensor", sensor)) != sensor:
-            msg = (
-                f"{str(config.items)!r} holds items of {saved}, not of {sensor}. Give others, or search anew."
-            )
+            msg = f"{given!r} holds items of {saved}, not of {sensor}. Give others, or search anew."
             raise InputError(msg)
-        return items
+        fit = fitting(items, aoi, when, config.max_cloud_cover)
+        if not fit:
+            msg = (
+                f"None of the {len(items)} scenes in {given!r} serves this area, {when.start} to "
+                f"{when.end}: {left_out(fit)}. Search again for this area and year."
+            )
+            raise NoItemsError(msg)
+        return fit
     return search_items(
         _catalog(config, sensor),
         aoi,

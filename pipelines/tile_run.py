@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,11 @@ from pipelines.interruption import Interruption
 from pipelines.map_tile import TileJob, TileTask, failed_tile, make_tile
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder
-from toolkit.area.grid import Tile, inside
+from toolkit.area.aoi import AOI
+from toolkit.area.grid import Tile, inside, outline_near
 from toolkit.errors import StorageError, TileDamagedWarning, TileQuarantinedWarning
 from toolkit.maps.dispatch import run_tiles
+from toolkit.maps.layers import Layer
 from toolkit.maps.ledger import Ledger, Row, open_ledger
 from toolkit.maps.tile_files import remove_unused, store_tile
 from toolkit.maps.tiles import Kept, TileReport
@@ -77,6 +79,8 @@ def _at_once(report: TileReport) -> bool:
 class RunContext:
     """Where and with what tiles are made."""
 
+    aoi: AOI
+    """Area of interest."""
     folder: RunFolder
     """Folder of the run."""
     client: Callable[[], Client]
@@ -108,13 +112,13 @@ def run_all_tiles(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: 
     """
     folder = context.folder
     with open_ledger(folder.ledger) as ledger:
-        tasks = [TileTask(tile, keys.key(tile)) for tile in order]
-        kept = _kept(tasks, ledger, folder.tiles)
+        wanted = {tile.name: keys.key(tile) for tile in order}
+        kept = _kept(wanted, ledger, folder.tiles)
         remove_unused(folder.tiles, {report.made.path(folder.tiles).name for report in kept.values()})
-        todo = [task for task in tasks if task.tile.name not in kept or kept[task.tile.name].kept.failed]
+        todo = [tile for tile in order if tile.name not in kept or kept[tile.name].kept.failed]
         dangerous = ledger.quarantined()
-        todo.sort(key=lambda task: task.tile.name in dangerous)  # last, when nothing else can be lost
-        made = _make(todo, job, ledger, context) if todo else _Made()
+        todo.sort(key=lambda tile: tile.name in dangerous)  # last, when nothing else can be lost
+        made = _make(todo, wanted, job, ledger, context) if todo else _Made()
     reports = {**kept, **made.reports}
     lost = [name for name in made.quarantined if name not in kept]  # others keep what an earlier run made
     if lost:
@@ -125,7 +129,7 @@ def run_all_tiles(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: 
         )
         warnings.warn(msg, TileQuarantinedWarning, stacklevel=3)
     return TileRun(
-        made=tuple((tile, _file_or_layers(tile, reports, job, folder.tiles)) for tile in order),
+        made=tuple((tile, _file_or_layers(tile, reports, job.layers, context)) for tile in order),
         reports=tuple(reports.values()),
         n_kept=len(set(kept) - set(made.reports)),
         quarantined=tuple(lost),
@@ -145,15 +149,15 @@ def make_one(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: RunCo
         CropglobeError: see :mod:`toolkit.errors`.
     """
     with open_ledger(context.folder.ledger) as ledger:
-        tasks = [TileTask(tile, keys.key(tile)) for tile in order]
-        kept = _kept(tasks, ledger, context.folder.tiles)
-        todo = [task for task in tasks if task.tile.name not in kept]
+        wanted = {tile.name: keys.key(tile) for tile in order}
+        kept = _kept(wanted, ledger, context.folder.tiles)
+        todo = [tile for tile in order if tile.name not in kept]
         if not todo:
             return None
         near = todo[max(0, len(todo) // 2 - NEAR) : len(todo) // 2 + NEAR + 1]
-        fullest = max(near, key=lambda task: int(inside(job.aoi, task.tile.geobox).sum()))
-        made = _make([fullest], job, ledger, context)
-    return made.reports.get(fullest.tile.name)
+        fullest = max(near, key=lambda tile: int(inside(context.aoi, tile.geobox).sum()))
+        made = _make([fullest], wanted, job, ledger, context)
+    return made.reports.get(fullest.name)
 
 
 @dataclass(slots=True)
@@ -164,9 +168,14 @@ class _Made:
     quarantined: list[str] = field(default_factory=list)
 
 
-def _kept(tasks: Sequence[TileTask], ledger: Ledger, folder: Path) -> dict[str, TileReport]:
-    """Return the tiles that are done, their bytes unchanged, and made from what this run would make them."""
-    wanted = {task.tile.name: task.content_key for task in tasks}
+def _kept(wanted: Mapping[str, str], ledger: Ledger, folder: Path) -> dict[str, TileReport]:
+    """Return the tiles that are done, their bytes unchanged, and made from what this run would make them.
+
+    Args:
+        wanted: content key of each tile, by its name.
+        ledger: tiles of earlier runs.
+        folder: where they are.
+    """
     kept, damaged = {}, []
     for row in ledger.rows():
         if wanted.get(row.name) != row.content_key:
@@ -188,8 +197,12 @@ def _kept(tasks: Sequence[TileTask], ledger: Ledger, folder: Path) -> dict[str, 
     return kept
 
 
-def _make(todo: Sequence[TileTask], job: TileJob, ledger: Ledger, context: RunContext) -> _Made:
-    made, keys = _Made(), {task.tile.name: task.content_key for task in todo}
+def _make(
+    todo: Sequence[Tile], keys: Mapping[str, str], job: TileJob, ledger: Ledger, context: RunContext
+) -> _Made:
+    made = _Made()
+    # One by one as they are handed out: the outlines of all tiles together may be large.
+    tasks = (TileTask(tile, keys[tile.name], outline_near(context.aoi, tile.geobox)) for tile in todo)
     failures = Failures(
         sum(one.items.most_failed for one in job.sensors), sum(one.n_items for one in job.sensors)
     )
@@ -199,7 +212,7 @@ def _make(todo: Sequence[TileTask], job: TileJob, ledger: Ledger, context: RunCo
     def block(task: TileTask) -> Hashable:
         return context.near(task.tile)
 
-    for report in run_tiles(todo, work, client=context.client(), instead=_nothing, near=block):
+    for report in run_tiles(tasks, work, client=context.client(), instead=_nothing, near=block):
         if report is None:
             continue
         failures.add(report.kept.failed)
@@ -207,7 +220,7 @@ def _make(todo: Sequence[TileTask], job: TileJob, ledger: Ledger, context: RunCo
             made.reports[report.name] = _commit(report, ledger, context.folder.tiles)
         enough = enough or context.enough(report)
         context.tell.count("tiles", len(made.reports), len(todo), since=start)
-    made.quarantined = [name for name in keys if name not in made.reports]
+    made.quarantined = [tile.name for tile in todo if tile.name not in made.reports]
     for name in made.quarantined:
         ledger.quarantine(name, keys[name])
     return made
@@ -239,11 +252,11 @@ def _commit(report: TileReport, ledger: Ledger, folder: Path) -> TileReport:
 
 
 def _file_or_layers(
-    tile: Tile, reports: dict[str, TileReport], job: TileJob, folder: Path
+    tile: Tile, reports: dict[str, TileReport], layers: Sequence[Layer], context: RunContext
 ) -> Path | xr.Dataset:
     if tile.name in reports:
-        return reports[tile.name].made.path(folder)
-    return failed_tile(tile, job.aoi, job.layers)
+        return reports[tile.name].made.path(context.folder.tiles)
+    return failed_tile(tile, context.aoi, layers)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -19,13 +19,14 @@ from pipelines.frozen_inputs import asked_for
 from pipelines.interruption import interruptible
 from pipelines.map_files import MapFiles, map_tags
 from pipelines.map_inputs import read_models
+from pipelines.map_setup import read_zones
 from pipelines.products import given_files, make_products, remove_stale
 from pipelines.progress import Progress
 from pipelines.result import CropMap
 from pipelines.run_folder import RECORD, run_folder
 from pipelines.scratch import scratch
 from pipelines.tile_run import joined_runs
-from toolkit.area.aoi import AOI, read_polygons, read_shapes
+from toolkit.area.aoi import AOI, read_shapes
 from toolkit.area.grid import output_geobox
 from toolkit.area.zones import Sliver, ZonePart, needs_zones, split_by_zone
 from toolkit.errors import LabelError, NoItemsError, ZoneMissingWarning
@@ -34,6 +35,7 @@ from toolkit.learn.fields import Fields, read_fields
 from toolkit.learn.map_accuracy import assess_file, check_fields, sum_accuracies
 from toolkit.legend import Legend
 from toolkit.maps.areas import ClassArea, areas_by_zone, class_areas, hectares_by_crop, sum_areas, sum_zones
+from toolkit.maps.coverage import read_coverage
 from toolkit.maps.layers import LAYERS, SENSOR_LAYER
 from toolkit.maps.mosaic import ZoneFiles, join_zones, mosaic_geobox
 from toolkit.maps.tiles import Stopwatch, publish
@@ -89,7 +91,7 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
     asked = asked_for(config, aoi, models, None)
     geobox = mosaic_geobox(aoi, resolution=resolution, crs=config.mosaic_crs)
     truths = _truths(config, parts, legend)
-    polygons = None if config.zones is None else read_polygons(config.zones)
+    polygons = read_zones(config, aoi)
     with run_folder(config.out) as folder, interruptible():
         folder.remembers(asked, allow_change=config.allow_change)
         zones, missing = _make_all(config, parts, legend, make, watch, tell)
@@ -105,6 +107,7 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
                 staged, areas, inputs, aoi, geobox, legend=legend, zones=table, notice=notice
             )
             accuracy = _accuracy(zones, truths, legend)
+            coverage = read_coverage(staged)
             (config.out / RECORD).unlink(missing_ok=True)
             folder.remember(asked)
             files = publish({**staged, **products}, config.out)
@@ -117,6 +120,7 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
                 products=tuple(files[name] for name in products),
                 hectares=hectares_by_crop(areas),
                 accuracy=accuracy,
+                coverage=coverage,
             ),
             inputs=inputs,
             tiles=joined_runs([made.tiles for made in maps]),
@@ -155,11 +159,19 @@ def _make_all(
         watch.lap(part.name)
     if not zones:
         raise next(iter(nothing.values()))
-    missing = {name: str(reason) for name, reason in nothing.items()}
-    for name, reason in missing.items():
+    warn_of_missing_zones(nothing)
+    return tuple(zones), {name: str(reason) for name, reason in nothing.items()}
+
+
+def warn_of_missing_zones(nothing: Mapping[str, NoItemsError]) -> None:
+    """Warn of the zones that have no scene.
+
+    Args:
+        nothing: zone -> why it has none.
+    """
+    for name, reason in nothing.items():
         msg = f"The part of the area in zone {name} stays unmapped: {reason}"
-        warnings.warn(msg, ZoneMissingWarning, stacklevel=3)
-    return tuple(zones), missing
+        warnings.warn(msg, ZoneMissingWarning, stacklevel=4)
 
 
 def zone_request(config: MapRequest, part: ZonePart) -> MapRequest:
@@ -258,6 +270,7 @@ def _record(
         "files": [path.name for path in (*result.files.values(), *result.products)],
         "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,
+        "coverage": result.written.coverage.record(),
         "accuracy": None if result.accuracy is None else result.accuracy.to_dict(legend),
         "seconds": {name: round(value, 2) for name, value in result.seconds.items()},
         "reads": asdict(result.reads),

@@ -106,6 +106,10 @@ class FolderInUseError(StorageError):
     exit_code = 9
 
 
+class EngineError(InputError):
+    """What should compute a model is unknown, or cannot do so on this machine."""
+
+
 class ChangedRequestError(InputError):
     """The output folder holds a map of another request."""
 
@@ -146,6 +150,14 @@ class NothingMappedWarning(CropglobeWarning):
     """A map was made, but no pixel of it has a class."""
 
 
+class PartlyMappedWarning(CropglobeWarning):
+    """A map was made, and much of its area has no class."""
+
+
+class SeasonGapWarning(CropglobeWarning):
+    """Weeks of a season have no scene: the series are filled across them."""
+
+
 class RadiometryWarning(CropglobeWarning):
     """The pixels of scenes contradicted their metadata, and the reflectance offset was corrected."""
 
@@ -168,6 +180,10 @@ class LedgerDamagedWarning(CropglobeWarning):
 
 class TileDamagedWarning(CropglobeWarning):
     """The file of a finished tile is gone or changed, and the tile is made again."""
+
+
+class EngineTrialWarning(CropglobeWarning):
+    """Workers died on trying engines, and the map is made with the plainest."""
 
 
 class TileQuarantinedWarning(CropglobeWarning):

@@ -15,11 +15,12 @@ from shapely.geometry import box
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.grid import (
     Lattice,
+    centres_inside,
     inside,
+    outline_near,
     output_geobox,
     pixels_inside,
     tiles,
-    tiles_to_make,
     tiles_touching,
 )
 from toolkit.errors import AreaError, InputError
@@ -153,16 +154,20 @@ def test_tiles_that_the_area_touches_are_all_that_hold_its_pixels():
     assert len(kept) - len(holding) < 0.05 * every
 
 
-def test_a_map_has_the_tiles_that_the_area_touches_and_one_at_least():
-    grid = output_geobox(COUNTRY, resolution=5000, crs=LAEA)
-    made = tiles_to_make(COUNTRY, tiles(grid, size=16))
-    assert made == tuple(tiles_touching(COUNTRY, tiles(grid, size=16)))
+def test_an_area_without_a_pixels_centre_has_no_grid():
     to_degrees = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True)
-    x, y = to_degrees.transform([600_019.7, 600_019.9, 600_019.9], [5_600_000.1, 5_600_000.1, 5_600_000.3])
-    crumb = AOI(shapely.Polygon(zip(x, y, strict=True)))  # 10 cm short of an edge of the grid
-    grid = output_geobox(crumb)
-    assert not list(tiles_touching(crumb, tiles(grid)))
-    assert tiles_to_make(crumb, tiles(grid)) == tuple(tiles(grid))
+
+    def box(west, south, edge):
+        x, y = to_degrees.transform(
+            [west, west + edge, west + edge, west], [south, south, south + edge, south + edge]
+        )
+        return AOI(shapely.Polygon(zip(x, y, strict=True)))
+
+    for crumb in (box(600_019.7, 5_600_000.1, 0.2), box(600_006, 5_600_006, 8)):
+        with pytest.raises(AreaError, match=r"no centre of a pixel of 10 m lies in it.*finer --resolution"):
+            output_geobox(crumb)
+    assert output_geobox(box(600_006, 5_600_006, 8), resolution=2).shape.x > 0
+    assert inside(box(600_004, 5_600_004, 2), output_geobox(box(600_004, 5_600_004, 2))).sum() == 1
 
 
 def test_pixels_inside_are_told_without_burning_them():
@@ -179,6 +184,9 @@ def test_inside_of_tiles_is_inside_of_the_whole_also_of_a_long_outline():
     whole = inside(coast, grid)
     for tile in tiles(grid, size=50):
         np.testing.assert_array_equal(inside(coast, tile.geobox), whole[tile.y, tile.x])
+        near = outline_near(coast, tile.geobox)
+        assert shapely.get_num_coordinates(near) < len(angles) / 2
+        np.testing.assert_array_equal(centres_inside(near, tile.geobox), whole[tile.y, tile.x])
 
 
 def test_a_country_is_planned_in_little_memory():

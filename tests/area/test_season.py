@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.area.season import Season, Windows, calendar_months, dates_in_windows, season
+from toolkit.area.season import Season, Windows, calendar_months, dates_in_windows, longest_gap, season
 from toolkit.errors import InputError
 
 FULL = {"first_step": 0, "n_steps": 73}
@@ -112,3 +112,26 @@ def test_impossible_seasons_are_refused_by_name(options, named):
 def test_area_and_hemisphere_together_are_refused():
     with pytest.raises(InputError, match="Give one of aoi and hemisphere"):
         season(2020)
+
+
+def test_the_longest_gap_counts_from_the_seasons_first_day_to_its_last():
+    year = season(2021, hemisphere="north")  # 1 May to 1 December
+    assert longest_gap(year, []) == (year.start, year.end)
+    assert longest_gap(year, [date(2021, 11, 30)]) == (date(2021, 5, 1), date(2021, 11, 29))
+    assert longest_gap(year, [date(2021, 5, 1)]) == (date(2021, 5, 2), date(2021, 12, 1))
+    outside = [date(2021, 4, 30), date(2022, 1, 1), date(2021, 8, 1)]
+    assert longest_gap(year, outside) == (date(2021, 8, 2), date(2021, 12, 1))
+
+
+@given(st.sets(st.integers(0, 214)))
+def test_no_day_of_the_longest_gap_has_a_scene_and_no_other_gap_is_longer(days):
+    year = season(2021, hemisphere="north")
+    seen = [year.start + timedelta(days=day) for day in days]
+    every = [year.start + timedelta(days=day) for day in range((year.end - year.start).days + 1)]
+    longest, run = 0, 0
+    for day in every:
+        run = 0 if day in set(seen) else run + 1
+        longest = max(longest, run)
+    gap = longest_gap(year, seen)
+    assert (0 if gap is None else (gap[1] - gap[0]).days + 1) == longest
+    assert gap is None or not any(gap[0] <= day <= gap[1] for day in seen)

@@ -14,7 +14,7 @@ import pytest
 import torch
 import xarray as xr
 
-from toolkit.errors import InputError, ModelError
+from toolkit.errors import EngineError, InputError, ModelError
 from toolkit.learn.checkpoint import Checkpoint, normalise, read_checkpoint
 from toolkit.learn.engines.agreement import compare
 from toolkit.learn.engines.openvino_engine import calibrate
@@ -101,14 +101,14 @@ def test_graphs_of_all_networks_compute_the_same(network: str, name: str, checkp
 
 
 def test_what_cannot_serve_is_refused_by_name(model: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match="Engine 'tensorrt' is unknown"):
+    with pytest.raises(EngineError, match="Engine 'tensorrt' is unknown"):
         choose_engine(model, np.empty((0, 10, 43), np.float32), engine="tensorrt")
-    with pytest.raises(ModelError, match="'onnx' computes in fp32, not in 'int8'"):
+    with pytest.raises(EngineError, match="'onnx' computes in fp32, not in 'int8'"):
         choose_engine(model, np.empty((0, 10, 43), np.float32), engine="onnx", precision="int8")
     monkeypatch.setattr("toolkit.learn.engines.onnx_graph.find_spec", lambda _: None)
-    with pytest.raises(ModelError, match=r"openvino in bf16 cannot serve here: .*(not installed|no units)"):
+    with pytest.raises(EngineError, match=r"openvino in bf16 cannot serve here: .*(not installed|no units)"):
         prepare(model, EngineSetting(engine="openvino", precision="bf16"))
-    with pytest.raises(ModelError, match="not installed: onnx, onnxruntime"):
+    with pytest.raises(EngineError, match="not installed: onnx, onnxruntime"):
         make_predictor(model, EngineSetting(engine="onnx"))
     with pytest.raises(InputError, match="batch_size is 0"):
         make_predictor(model, EngineSetting(batch_size=0))

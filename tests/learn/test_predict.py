@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from toolkit.errors import InputError, ModelError, RecipeMismatchError
+from toolkit.errors import EngineError, InputError, RecipeMismatchError
 from toolkit.learn.checkpoint import Checkpoint, normalise
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.torch_engine import fold_batch_norm, torch_classifier
@@ -185,7 +185,7 @@ def test_features_of_another_recipe_are_refused(features: xr.DataArray, checkpoi
 
 
 def test_unknown_engines_and_batches_are_refused(features: xr.DataArray, checkpoint: Checkpoint) -> None:
-    with pytest.raises(ModelError, match="Engine 'tensorrt' is unknown"):
+    with pytest.raises(EngineError, match="Engine 'tensorrt' is unknown"):
         predict(features, checkpoint, engine="tensorrt")
     with pytest.raises(InputError, match="batch_size is 0"):
         predict(features, checkpoint, batch_size=0)

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.utils.class_weight import compute_class_weight
 
 from toolkit.cubes.recipe import FeatureRecipe
-from toolkit.errors import InputError, LabelError, ModelError, RecipeMismatchError
+from toolkit.errors import EngineError, InputError, LabelError, ModelError, RecipeMismatchError
 from toolkit.learn import fit
 from toolkit.learn.accuracy import compare, split_fields
 from toolkit.learn.augmentations import AUGMENTATIONS, Augmentation
@@ -262,7 +262,7 @@ def test_impossible_configs_are_refused(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", ["tpu", "cpu:0", "cuda:x", "cuda:99", ""])
 def test_devices_that_are_not_there_are_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="Device"):
+    with pytest.raises(EngineError, match="Device"):
         resolve_device(name)
 
 

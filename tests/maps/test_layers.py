@@ -19,10 +19,19 @@ def test_outside_the_area_every_layer_holds_its_fill():
         "crop": [[3, 0]],
         "confidence": [[80, 255]],
         "status": [[Status.MAPPED, Status.OUTSIDE_AREA]],
-        "observations": [[9, 0]],
-        "longest_gap": [[2, 0]],
+        "observations": [[9, 255]],
+        "longest_gap": [[2, 255]],
     }
     assert all(whole[name].dtype == np.uint8 for name in whole)
+
+
+def test_what_is_counted_so_often_that_it_would_be_no_data_is_told_as_one_less():
+    labels = square(crop=[[3, 4]], confidence=[[80, 90]], status=[[1, 1]])
+    whole = assemble(
+        labels, square(observations=[[255, 254]], longest_gap=[[253, 255]]), np.ones((1, 2), bool)
+    )
+    assert whole.observations.values.tolist() == [[254, 254]]
+    assert whole.longest_gap.values.tolist() == [[253, 254]]
 
 
 def test_where_there_is_no_cropland_the_status_says_so_unless_it_is_outside_the_area():
@@ -36,8 +45,8 @@ def test_where_there_is_no_cropland_the_status_says_so_unless_it_is_outside_the_
         "crop": [[3, 0, 0, 0]],
         "confidence": [[80, 255, 255, 255]],
         "status": [[Status.MAPPED, no, out, out]],
-        "observations": [[9, 0, 0, 0]],
-        "longest_gap": [[2, 0, 0, 0]],
+        "observations": [[9, 255, 255, 255]],
+        "longest_gap": [[2, 255, 255, 255]],
     }
     empty = without_cropland(within)
     assert empty.status.values.tolist() == [[no, no, out, out]]

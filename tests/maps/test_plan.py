@@ -17,12 +17,13 @@ from toolkit.maps.plan import (
     Plan,
     TriedTile,
     check_disk,
-    duration,
     footprints_over,
     joined_plans,
     most_scenes,
     reckon,
+    reckon_from,
 )
+from toolkit.maps.units import duration
 from toolkit.scenes.counts import ReadCounts
 
 AREA = shapely.box(0, 50, 2, 51)
@@ -48,7 +49,7 @@ SHARING = replace(
 
 
 def plan_of(extent: Extent, tried: TriedTile | None = None, *, workers: int = 2) -> Plan:
-    return reckon(
+    before = reckon(
         extent,
         scenes=10,
         tiles=8,
@@ -56,8 +57,9 @@ def plan_of(extent: Extent, tried: TriedTile | None = None, *, workers: int = 2)
         workers=workers,
         worker_bytes=10**9,
         bytes_to_read=1e9,
-        tried=tried,
+        beside_bytes=300,
     )
+    return before if tried is None else reckon_from(tried, before, workers=workers)
 
 
 def test_shares_of_an_area_are_those_of_the_footprints() -> None:
@@ -89,7 +91,7 @@ def test_scenes_are_counted_where_most_overlap() -> None:
 def test_a_map_takes_what_its_tile_took_times_scenes_and_pixels() -> None:
     whole = plan_of(Extent(pixels=20_000, scene_pixels=400_000.0), TRIED)
     assert whole.bytes_to_read == 40 * TRIED.reads.bytes
-    assert whole.disk_bytes == 20 * TRIED.bytes_stored * FILES_PER_TILE_BYTE
+    assert whole.disk_bytes == 20 * TRIED.bytes_stored * FILES_PER_TILE_BYTE + 300
     assert whole.seconds == pytest.approx((40 * 4.0 + 20 * 6.5) / 2 + 3.0)
 
 
@@ -122,8 +124,12 @@ def test_without_a_tile_there_is_no_time() -> None:
     assert rough.seconds is None
     assert rough.bytes_to_read == 10**9
     assert "no tile was tried" in "\n".join(rough.lines())
-    empty = replace(TRIED, extent=Extent(pixels=0, scene_pixels=0.0))
-    assert plan_of(rough.extent, empty).seconds is None
+
+
+@pytest.mark.parametrize("extent", [Extent(pixels=0, scene_pixels=0.0), Extent(pixels=900, scene_pixels=0.0)])
+def test_a_tile_outside_the_area_or_without_scenes_says_nothing_of_others(extent: Extent) -> None:
+    rough = plan_of(Extent(pixels=20_000, scene_pixels=400_000.0))
+    assert plan_of(rough.extent, replace(TRIED, extent=extent)) == rough
 
 
 def test_zones_are_added_but_for_their_workers() -> None:
@@ -140,8 +146,8 @@ def test_zones_are_added_but_for_their_workers() -> None:
 
 def test_a_full_disk_is_told_with_what_is_missing() -> None:
     whole = plan_of(Extent(pixels=10**9, scene_pixels=1e10))
-    check_disk(whole, free=5 * 10**9)
-    check_disk(whole, free=10**9, stored=4 * 10**9)
+    check_disk(whole, free=5 * 10**9 + 300)
+    check_disk(whole, free=10**9 + 300, stored=4 * 10**9)
     with pytest.raises(StorageError, match=r"about 5 GB of disk, and 2 GB are free.*Free 3 GB"):
         check_disk(whole, free=2 * 10**9)
 

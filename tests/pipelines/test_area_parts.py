@@ -12,7 +12,6 @@ from tests.pipelines.test_bad_input import geojson
 from tests.pipelines.test_resume import GRID, files_of, model, request, scenes, tiles_told
 from toolkit.area.aoi import read_aoi
 from toolkit.area.grid import inside, output_geobox, tiles
-from toolkit.errors import NothingMappedWarning
 from toolkit.learn.checkpoint import write_checkpoint
 from toolkit.legend import Status
 
@@ -82,13 +81,3 @@ def test_the_map_is_that_of_one_tile_over_everything(area, place, polygons, tmp_
     assert f"tiles: {len(parts.tiles.made)}, " in parts.tiles.lines()[0]
     with rasterio.open(parts.files["status"]) as file:
         assert ((file.read(1) == Status.OUTSIDE_AREA) == ~inside(aoi, grid)).all()
-
-
-def test_an_area_without_the_centre_of_a_pixel_is_a_map_of_nothing(place, tmp_path):
-    area = shapely.Point(CORNER.left + 0.4 * WIDTH, CORNER.bottom + 0.4 * HEIGHT).buffer(1e-5)
-    with pytest.warns(NothingMappedWarning, match="no pixel's centre lies in the area"):
-        # in a process of its own: threads that work in this one may take warnings away
-        result = made(place, tmp_path / "out", area, None, workers=1)
-    with rasterio.open(result.files["status"]) as file:
-        assert (file.read(1) == Status.OUTSIDE_AREA).all()
-    assert len(result.tiles.made) >= 1

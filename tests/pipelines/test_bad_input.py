@@ -1,12 +1,14 @@
 """Wrong requests: one clear sentence, the right exit code, no traceback, nothing half-written."""
 
 import json
+import re
 import shutil
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from shapely.geometry import Point, box, mapping
+from shapely.geometry import Point, box, mapping, shape
 
 from pipelines import crop_map
 from pipelines.cli import main
@@ -147,6 +149,66 @@ def test_season_without_scenes(place, capfd):
 
 
 @pytest.mark.parametrize(
+    ("changes", "saying"),
+    [
+        ({"year": 2020}, ["None of the 4 scenes in", "2020-04-30 to 2020-11-30: 4 outside_season"]),
+        ({"max_cloud_cover": 1}, ["None of the 4 scenes in", "4 too_cloudy", "Search again"]),
+    ],
+)
+def test_saved_items_that_do_not_belong_to_the_request(place, capfd, changes, saying):
+    main_ok(["search", *request(place, model=None, workers=None, radiometry=None)[1:]])
+    items = (place / "result" / "items.json").rename(place / "items.json")
+    told = json.loads(items.read_text())
+    for feature in told["features"]:
+        feature["properties"]["eo:cloud_cover"] = 30
+    items.write_text(json.dumps(told))
+    capfd.readouterr()
+    fails(request(place, items=items, catalog=None, **changes), capfd, code=5, saying=saying)
+    check_nothing_half_written(place / "result")
+
+
+@pytest.mark.parametrize(
+    ("changes", "saying"),
+    [
+        ({"device": "cuda:99"}, "Device 'cuda:99' is not there"),
+        ({"device": "gpu"}, "Device 'gpu' is unknown. Known: auto, cpu, cuda"),
+        ({"engine": "torch", "precision": "int8"}, "Engine 'torch' computes in fp32, bf16, not in 'int8'"),
+        ({"engine": "compiled", "device": "cpu"}, ["No engine asked for can serve here", "on GPUs only"]),
+        ({"scheduler": "foo"}, "scheduler is 'foo': give host and port"),
+    ],
+)
+def test_what_cannot_compute_is_told_before_any_search(place, capfd, changes, saying):
+    unreachable = "http://127.0.0.1:9/v1"
+    fails(request(place, catalog=unreachable, **changes), capfd, code=4, saying=saying)
+    assert not (place / "result").exists()
+
+
+def test_zones_of_another_place(place, capfd):
+    far = geojson(place / "far.geojson", mapping(box(9, 50, 9.1, 50.1)))
+    fails(request(place, zones=far), capfd, code=4, saying=["No polygon of", "lies in the area"])
+    assert not (place / "result").exists()
+
+
+def test_an_area_that_holds_no_centre_of_a_pixel(place, geobox, capfd):
+    west, south, _, _ = footprint_bounds(geobox)
+    speck = geojson(place / "speck.geojson", mapping(box(west, south, west + 1e-6, south + 1e-6)))
+    fails(request(place, aoi=speck), capfd, code=4, saying=["no centre of a pixel of 10 m lies in it"])
+    assert not (place / "result").exists()
+
+
+def footprint_bounds(geobox):
+    return shape(footprint(geobox)).bounds
+
+
+def test_weeks_without_any_scene_are_told(place, capfd):
+    with warnings.catch_warnings(action="default"):
+        main_ok(request(place))
+    told = capfd.readouterr()
+    assert "Warning: No scene from 2021-08-31 to 2021-12-01 (93 days of the season 2021-05-01" in told.err
+    assert "longest time without a clear date: " in told.out
+
+
+@pytest.mark.parametrize(
     ("option", "value", "saying"),
     [
         ("clear", "strict", "clear: asked 'strict', trained 'default'"),
@@ -250,6 +312,19 @@ def test_scene_that_cannot_be_read(place, capfd):
     check_nothing_half_written(place / "result")
 
 
+def test_an_area_that_scenes_show_in_part(place, geobox, capfd):
+    west, south, east, north = footprint_bounds(geobox)
+    wide = geojson(place / "wide.geojson", mapping(box(west, south, 2 * east - west, north)))
+    with warnings.catch_warnings(action="default"):
+        main_ok(request(place, aoi=wide))
+    told = capfd.readouterr()
+    assert re.search(r"Warning: 5\d% of the area has no class: not observed [\d.]+ ha\. See status", told.err)
+    assert "; without a class not observed " in told.out
+    coverage = json.loads((place / "result" / "run.json").read_text())["coverage"]
+    assert coverage["share_without_class"] == pytest.approx(0.51, abs=0.02)
+    assert coverage["hectares"]["mapped"] == pytest.approx(coverage["hectares"]["not observed"], rel=0.1)
+
+
 def test_wrong_fields_are_told_before_the_map_is_made(place, capfd):
     fields = geojson(place / "fields.geojson", footprint_of_place(place))
     fails(request(place, fields=fields), capfd, code=4, saying="no property 'crop'")
@@ -300,7 +375,7 @@ def test_scenes_without_a_band_are_left_out_told_and_change_the_exit_code(place,
         (["map"], ["out is missing", "Give --out"]),
         (["map", "--year", "abc"], "'abc' is not a valid integer"),
         (["mapp"], "No such command 'mapp'"),
-        (["map", "no.yaml", "--out", "x"], "The run file 'no.yaml' cannot be read"),
+        (["map", "no.yaml", "--out", "x"], "There is no run file 'no.yaml'"),
         (["samples", "--out", "x", "--classes", "1110"], "is not KEY=VALUE"),
     ],
 )
@@ -316,6 +391,7 @@ def test_wrong_command_lines(arguments, saying, capfd, tmp_path, monkeypatch):
         ("[1, 2]", "holds list"),
         ("aoi: [", "cannot be read"),
         ("colour: red\nout: x", "colour is not a known key"),
+        ("colour: red\nshape: x\nout: x", "colour, shape are not known keys. Known keys: out, aoi, "),
         ("out: x\naoi: a\nyear: never", "year is 'never'"),
     ],
 )

@@ -58,6 +58,32 @@ def test_saved_requests_mean_the_same_from_another_folder(tmp_path, monkeypatch)
     assert "catalog" not in yaml.safe_load(path.read_text())  # the sensor's, as before
 
 
+def test_what_counts_for_one_run_is_not_saved(tmp_path):
+    asked = {"out": "o", "aoi": "a", "year": 2020, "allow_change": True, "refresh": True}
+    again = MapRequest.read(MapRequest.make(asked).write(tmp_path / "run.yaml"))
+    assert (again.allow_change, again.refresh) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://10.0.0.1:8786",
+        "tls://node.example.org:8786",
+        "localhost:8786",
+        "tcp://[::1]:8786",
+        "inproc://1",
+    ],
+)
+def test_addresses_of_schedulers(address):
+    assert MapRequest(out="o", aoi="a", year=2020, scheduler=address).scheduler == address
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://foo", "http//host:1", "host:port", "a b:80", ""])
+def test_addresses_that_no_scheduler_can_have(address):
+    with pytest.raises(InputError, match=r"scheduler is '.*': give host and port.*tcp://10.0.0.1:8786"):
+        MapRequest.make({"out": "o", "aoi": "a", "year": 2020, "scheduler": address})
+
+
 @pytest.mark.parametrize(
     ("given", "saved"), [("worldcover", "worldcover"), ("none", "none"), ("mask.tif", "{}/mask.tif")]
 )

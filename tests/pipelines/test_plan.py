@@ -64,6 +64,7 @@ def test_a_map_goes_on_with_the_tile_that_its_plan_tried(place: Path, tmp_path: 
     assert (done.seconds, done.bytes_to_read) == (0.0, 0)
 
 
+@pytest.mark.filterwarnings("ignore::toolkit.errors.PartlyMappedWarning")  # it sticks out of the scenes
 def test_a_tile_that_hardly_lies_in_the_area_says_nothing_of_others(
     place: Path, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

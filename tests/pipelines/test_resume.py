@@ -255,9 +255,25 @@ def test_what_the_trial_of_engines_reads_is_told_once(place, tmp_path, client, m
 
 
 def test_another_request_in_the_folder_is_refused_and_named(place, whole, finished, client):
-    with pytest.raises(ChangedRequestError, match=r"max_cloud_cover: None then, 50\.0 now.*--allow-change"):
+    with pytest.raises(
+        ChangedRequestError, match=r"max_cloud_cover: not given then, 50\.0 now.*--allow-change"
+    ):
         crop_map.run(request(place, finished, max_cloud_cover=50.0), client, progress=False)
     assert files_of(finished) == whole[0]
+
+
+def test_what_is_known_by_its_content_is_named_without_it(place, tmp_path, client):
+    out = tmp_path / "out"
+    crop_map.run(request(place, out), client, progress=False)
+    aoi = geojson(tmp_path / "part.geojson", footprint(GRID[:20, :20]))
+    with pytest.raises(ChangedRequestError, match=r"another request \(aoi: another\)"):
+        crop_map.run(request(place, out).model_copy(update={"aoi": aoi}), client, progress=False)
+
+
+def test_what_holds_anyway_may_be_asked_for(place, finished, client):
+    recipe = model().recipe
+    asked = request(place, finished, resolution=10.0, bands=recipe.bands, n_steps=recipe.n_steps)
+    assert crop_map.run(asked, client, progress=False).tiles.n_kept == 9
 
 
 def test_what_no_pixel_depends_on_may_change(place, finished, client):

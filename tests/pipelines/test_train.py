@@ -119,8 +119,8 @@ def test_a_training_that_is_interrupted_goes_on_to_the_same_model(store: Path, t
 
 
 def training(store: Path, out: Path) -> subprocess.Popen[str]:
-    """Start a training of twelve epochs."""
-    command = [sys.executable, "-m", "pipelines.cli", *arguments(store, out, epochs=12)]
+    """Start a training that takes seconds beyond its first epoch."""
+    command = [sys.executable, "-m", "pipelines.cli", *arguments(store, out, epochs=24)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums in the same order
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=one_thread)
 

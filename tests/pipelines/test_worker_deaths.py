@@ -1,7 +1,9 @@
 """Tiles on which workers die: left out and told, unless an earlier run made them."""
 
+import json
 import os
 import signal
+from contextlib import contextmanager
 
 import dask
 import numpy as np
@@ -9,11 +11,11 @@ import pytest
 import rasterio
 from distributed import Client, LocalCluster, WorkerPlugin
 
-from pipelines import crop_map
+from pipelines import crop_map, engine_choice
 from tests.conftest import footprint, write_catalog
 from tests.pipelines.test_bad_input import geojson
 from tests.pipelines.test_resume import GRID, files_of, model, request, scenes, tiles_told
-from toolkit.errors import NothingMappedWarning, TileQuarantinedWarning
+from toolkit.errors import EngineTrialWarning, NothingMappedWarning, TileQuarantinedWarning, WorkerError
 from toolkit.learn.checkpoint import write_checkpoint
 from toolkit.legend import Status
 
@@ -23,23 +25,37 @@ ONE_TILE = {"tile_size": 64, "max_failed": 50.0}
 
 
 class Deadly(WorkerPlugin):
-    """Kills its worker as soon as that begins with a task."""
+    """Kills its worker as soon as that begins with a task: with every one, or with the first few of all."""
+
+    def __init__(self, deaths=None, most=0):
+        self.deaths, self.most = deaths, most
 
     def transition(self, key, start, finish, **_):
         del key, start
         if finish == "executing":
+            if self.deaths is not None:
+                done = len(list(self.deaths.iterdir()))
+                if done >= self.most:
+                    return
+                (self.deaths / str(done)).touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
-def deadly_workers():
+@contextmanager
+def cluster_with(plugin):
     options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=1, processes=True, **options) as cluster,
         Client(cluster) as connected,
     ):
-        connected.register_plugin(Deadly())
+        connected.register_plugin(plugin)
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def deadly_workers():
+    with cluster_with(Deadly()) as connected:
         yield connected
 
 
@@ -78,3 +94,27 @@ def test_a_tile_whose_scenes_changed_is_no_longer_that_of_the_earlier_run(place,
     assert tiles_told(place / "out") == {"made": 0, "kept": 0, "quarantined": ["r000_c000"]}
     with rasterio.open(place / "out" / "status.tif") as file:
         assert set(np.unique(file.read(1))) <= {Status.FAILED, Status.OUTSIDE_AREA}
+
+
+def test_where_workers_die_on_the_trial_of_engines_the_map_is_made_with_the_plainest(
+    place, tmp_path, client, monkeypatch
+):
+    monkeypatch.setattr(engine_choice, "FEW_PIXELS", 0)
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    with cluster_with(Deadly(deaths, most=2)) as twice:
+        with pytest.warns(EngineTrialWarning, match="made with PyTorch in float32"):
+            crop_map.run(request(place, place / "out", **ONE_TILE), twice, progress=False)
+        tiles = tiles_told(place / "out")
+        (chosen,) = json.loads((place / "out" / "run.json").read_text())["engines"]["tried"]
+        crop_map.run(request(place, place / "out", **ONE_TILE), client, progress=False)
+        (again,) = json.loads((place / "out" / "run.json").read_text())["engines"]["tried"]
+    assert tiles == {"made": 1, "kept": 0, "quarantined": []}
+    assert (chosen["setting"]["engine"], chosen["setting"]["precision"]) == ("torch", "fp32")
+    assert again == chosen  # it is frozen as any other choice
+
+
+def test_an_engine_that_is_asked_for_and_kills_workers_is_an_error(place, deadly_workers):
+    asked = request(place, place / "out", precision="int8", engine="openvino", **ONE_TILE)
+    with pytest.raises(WorkerError, match="died twice on trying --engine openvino --precision int8"):
+        crop_map.run(asked, deadly_workers, progress=False)

@@ -15,8 +15,8 @@ from odc.geo.geom import BoundingBox
 from pyproj import Transformer
 from rio_cogeo import cog_validate
 
-from pipelines import crop_map
-from pipelines.config import MapRequest
+from pipelines import crop_map, plan
+from pipelines.config import MapRequest, PlanRequest
 from tests.conftest import make_scene, write_catalog
 from tests.pipelines.test_bad_input import START, fails, geojson, request
 from tests.pipelines.test_resume import KILLED, files_of, leftovers, maps_made_in_children, model, tiles_told
@@ -228,6 +228,18 @@ def test_a_zone_without_scenes_is_left_out_and_told(tmp_path):
     assert {Status.MAPPED, Status.NOT_OBSERVED} <= set(np.unique(status))
     record = json.loads((result.folder / "run.json").read_text())
     assert list(record["zones_without_scenes"]) == ["utm_32632"]
+    assert record["coverage"]["share_without_class"] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("no_trial", [True, False])
+def test_a_plan_leaves_out_a_zone_without_scenes_as_the_map_does(tmp_path, no_trial):
+    area = shapely.MultiPolygon([shapely.box(5.2, 50, 5.201, 50.001), shapely.box(6.8, 50, 6.801, 50.001)])
+    place = write_place(tmp_path, area, [grid_around(32631, 5.2005, 50.0005)])
+    asked = config(place, place / "result", resolution=20, workers=1)
+    with pytest.warns(ZoneMissingWarning, match="utm_32632 stays unmapped"):
+        told = plan.run(PlanRequest(**asked.model_dump(), no_trial=no_trial), progress=False)
+    assert told.tiles == 1
+    assert (told.seconds is None) == no_trial
 
 
 def test_wrong_fields_are_told_before_any_work(tmp_path, place, capfd, monkeypatch):

@@ -152,7 +152,8 @@ def read_shapes(path: str | Path, *, kinds: tuple[str, ...] = (*POLYGONS, *POINT
     frame = frame[frame.geom_type.isin(kinds) & ~frame.geometry.is_empty]
     if frame.empty:
         wanted = "polygon or point" if "Point" in kinds else "polygon"
-        msg = f"{str(path)!r} holds no {wanted}, only {found or 'no geometry at all'}. Draw a {wanted}."
+        others = f"only {found}" if found else "nor any other shape"
+        msg = f"{str(path)!r} holds no {wanted}, {others}. Draw a {wanted}."
         raise AreaError(msg)
     frame = frame.set_geometry(shapely.force_2d(frame.geometry.to_numpy()), crs=frame.crs)
     if frame.crs is None:

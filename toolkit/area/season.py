@@ -6,6 +6,7 @@ Steps follow CropGlobe (Tong & Wang 2025): step ``k`` covers day of year ``5k + 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -154,6 +155,20 @@ def calendar_months(year: int, *, first_month: int = 1, n_months: int = 12) -> W
     months = [divmod(first_month - 1 + k, 12) for k in range(n_months + 1)]
     starts = [date(year + years, month + 1, 1) for years, month in months]
     return Windows(tuple((first, following - timedelta(days=1)) for first, following in pairwise(starts)))
+
+
+def longest_gap(season: Steps, days: Iterable[date]) -> tuple[date, date] | None:
+    """Return the first and last day of the longest time in a season without any of some days, or None.
+
+    Args:
+        season: first and last day.
+        days: days that scenes are of, in any order; those outside the season do not count.
+    """
+    known = {day for day in days if season.start <= day <= season.end}
+    marks = [season.start - timedelta(days=1), *sorted(known), season.end + timedelta(days=1)]
+    gaps = [(a + timedelta(days=1), b - timedelta(days=1)) for a, b in pairwise(marks)]
+    first, last = max(gaps, key=lambda gap: gap[1] - gap[0])
+    return (first, last) if first <= last else None
 
 
 def dates_in_windows(

@@ -80,16 +80,54 @@ def unfit(
         wanted: bands that it must offer.
         collections: collections searched; none if the catalog was searched as a whole.
     """
-    time = when(item)
-    if time is None or not season.start <= time.date() <= season.end:
-        return OUTSIDE_SEASON
-    if not intersects(item, aoi.geometry):
-        return OUTSIDE_AREA
+    if (reason := out_of_reach(item, aoi, season)) is not None:
+        return reason
     if collections and item.collection_id and collection_id(item.collection_id) not in collections:
         return WRONG_COLLECTION
     if not wanted <= set(offers):
         return ASSET_MISSING
     return None
+
+
+def out_of_reach(item: pystac.Item, aoi: AOI, season: Steps) -> str | None:
+    """Return why an item shows nothing of an area in a season, or None.
+
+    Args:
+        item: item of a catalog.
+        aoi: area; items must touch it.
+        season: first and last day, UTC.
+    """
+    time = when(item)
+    if time is None or not season.start <= time.date() <= season.end:
+        return OUTSIDE_SEASON
+    return None if intersects(item, aoi.geometry) else OUTSIDE_AREA
+
+
+def fitting(
+    items: pystac.ItemCollection, aoi: AOI, season: Steps, max_cloud_cover: float | None
+) -> pystac.ItemCollection:
+    """Return the items of an earlier search that serve another request.
+
+    Args:
+        items: result of a search.
+        aoi: area; items must touch it.
+        season: first and last day, UTC.
+        max_cloud_cover: percent, 0 to 100; items with more are left out; None keeps all.
+
+    Returns:
+        Items in their order; those left out are named in ``extra_fields``, beside those of the search.
+    """
+    reasons = {item.id: reason for item in items if (reason := out_of_reach(item, aoi, season))}
+    cloudy = dict.fromkeys(too_cloudy(items, max_cloud_cover), TOO_CLOUDY)
+    if not (left_out := cloudy | reasons):
+        return items
+    skipped = {reason: list(names) for reason, names in items.extra_fields.get("skipped", {}).items()}
+    for name, reason in left_out.items():
+        skipped.setdefault(reason, []).append(name)
+    kept = [item for item in items if item.id not in left_out]
+    return pystac.ItemCollection(
+        kept, extra_fields={**items.extra_fields, "skipped": skipped}, clone_items=False
+    )
 
 
 def too_cloudy(items: Iterable[pystac.Item], limit: float | None) -> list[str]:

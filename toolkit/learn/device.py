@@ -9,13 +9,25 @@ from typing import Any, Literal, get_args
 import torch
 from torch.overrides import TorchFunctionMode
 
-from toolkit.errors import ModelError
+from toolkit.errors import EngineError
 
 Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 DEVICES = ("auto", "cpu", "cuda")
 """Names of devices; ``auto`` is the GPU where there is one."""
+
+
+def check_device(name: str) -> None:
+    """Raise unless a device has a name that is known; whether it is there only the machine can tell.
+
+    Raises:
+        EngineError: the name is unknown.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
+        msg = f"Device {name!r} is unknown. Known: {', '.join(DEVICES)}, cuda:N. Choose one of them."
+        raise EngineError(msg)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -25,18 +37,16 @@ def resolve_device(name: str) -> torch.device:
         name: one of :data:`DEVICES`, or ``cuda:1`` for the second GPU.
 
     Raises:
-        ModelError: the name is unknown, or that GPU is not there.
+        EngineError: the name is unknown, or that GPU is not there.
     """
+    check_device(name)
     kind, _, number = name.partition(":")
-    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
-        msg = f"Device {name!r} is unknown. Known: {', '.join(DEVICES)}, cuda:N. Choose one of them."
-        raise ModelError(msg)
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "auto":
         return torch.device("cuda" if n_gpus else "cpu")
     if kind == "cuda" and int(number or 0) >= n_gpus:
         msg = f"Device {name!r} is not there: torch sees {n_gpus} GPU. Use device='auto' or 'cpu'."
-        raise ModelError(msg)
+        raise EngineError(msg)
     return torch.device(name)
 
 

@@ -88,16 +88,23 @@ def class_areas(
     Returns:
         One entry per class, in the order of the legend.
     """
-    counts = np.zeros(256, np.int64)
+    counts, hectares = count_pixels(path, within=within)
+    return _as_areas(counts, hectares, legend)
+
+
+def count_pixels(path: str | Path, *, within: BaseGeometry | None = None) -> tuple[Counts, float]:
+    """Return how many pixels of a layer have each value, int64 ``(256,)``, and the hectares of one.
+
+    Args:
+        path: uint8 raster in a CRS with metres, read a block at a time.
+        within: polygons in degrees; pixels count whose centre they hold. None: all.
+    """
     with rasterio.open(path) as file:
         if within is not None:
-            (outline,) = gpd.GeoSeries([within.segmentize(LONGEST_EDGE)], crs="EPSG:4326").to_crs(
-                str(file.crs)
-            )
-            return _as_areas(_count_within(file, outline), _pixel_hectares(file), legend)
-        for _, window in file.block_windows(1):
-            counts += count_values(file.read(1, window=window))
-        return _as_areas(counts, _pixel_hectares(file), legend)
+            outline = gpd.GeoSeries([within.segmentize(LONGEST_EDGE)], crs="EPSG:4326").to_crs(str(file.crs))
+            return _count_within(file, outline.iloc[0]), _pixel_hectares(file)
+        blocks = (count_values(file.read(1, window=window)) for _, window in file.block_windows(1))
+        return sum(blocks, np.zeros(256, np.int64)), _pixel_hectares(file)
 
 
 def hectares_by_crop(areas: Iterable[ClassArea]) -> dict[str, float]:

@@ -33,6 +33,9 @@ class Layer:
     """How overviews are made; classes are never averaged."""
 
 
+GAP_NODATA = 255
+"""Value of ``longest_gap`` where no class was wanted: 0 would be the best there is."""
+
 LAYERS = (
     Layer(
         name="crop",
@@ -53,17 +56,17 @@ LAYERS = (
     Layer(
         name="observations",
         file="observations.tif",
-        title="clear dates in the season (255: that many or more)",
-        nodata=None,
-        fill=0,
+        title="clear dates in the season (254: that many or more)",
+        nodata=255,
+        fill=255,
         overviews="nearest",
     ),
     Layer(
         name="longest_gap",
         file="longest_gap.tif",
-        title="longest run of steps without a clear date",
-        nodata=None,
-        fill=0,
+        title="longest run of steps without a clear date (254: that many or more)",
+        nodata=GAP_NODATA,
+        fill=GAP_NODATA,
         overviews="nearest",
     ),
     Layer(
@@ -139,7 +142,8 @@ def assemble(
     """
     observed = ("observations", "longest_gap")
     told = [layer.name for layer in layers if layer.name not in observed]
-    known = xr.merge([labels[told], seen[list(observed)]])
+    at_most = seen[list(observed)].clip(max=GAP_NODATA - 1)
+    known = xr.merge([labels[told], at_most])
     mask = xr.DataArray(within if cropland is None else within & cropland, dims=("y", "x"))
     filled = known.assign(
         {layer.name: known[layer.name].where(mask, layer.fill).astype(np.uint8) for layer in layers}

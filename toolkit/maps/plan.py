@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import shapely
 
 from toolkit.errors import StorageError
 from toolkit.maps.memory import gib
+from toolkit.maps.units import counted, duration, size
 from toolkit.scenes.counts import ReadCounts
 
 SCENE_PIXEL_BYTES = {"sentinel-2": 23.0, "emit": 1140 / 36}
@@ -60,6 +61,11 @@ class TriedTile:
     """Size of its file."""
 
     @property
+    def telling(self) -> bool:
+        """Whether others can be reckoned from it: it has pixels in the area, and scenes that show them."""
+        return self.extent.pixels > 0 and self.extent.scene_pixels > 0
+
+    @property
     def own_bytes(self) -> float:
         """Bytes of the blocks it needed, each by its share; where the format tells none, of those it read.
 
@@ -86,7 +92,7 @@ class Plan:
     """What a map will take."""
 
     scenes: int
-    """Scenes of the season."""
+    """Scenes of the season; one that serves two UTM zones counts in both, as both read it."""
     tiles: int
     """Tiles to make."""
     tile_size: int
@@ -99,6 +105,8 @@ class Plan:
     """Bytes from servers or disks."""
     disk_bytes: int
     """Bytes in the output folder, at most."""
+    beside_bytes: int
+    """Of these, what is written beside the layers."""
     worker_bytes: int
     """Memory of each worker, at most, bytes."""
     seconds: float | None
@@ -177,12 +185,9 @@ def reckon(
     workers: int | None,
     worker_bytes: int,
     bytes_to_read: float,
-    tried: TriedTile | None = None,
+    beside_bytes: int = 0,
 ) -> Plan:
-    """Return what a map will take.
-
-    Bytes and reading follow the scenes, prediction the pixels, as they were in the tile tried; of blocks that
-    neighbours need too the tile counts its share, and headers that are kept each worker reads once.
+    """Return what a map will take, as far as is known before any tile.
 
     Args:
         extent: pixels and scenes of the map.
@@ -191,22 +196,9 @@ def reckon(
         tile_size: largest edge of a tile, pixels.
         workers: processes that work on it; None if they are not known.
         worker_bytes: memory of each, bytes.
-        bytes_to_read: guess where no tile was tried.
-        tried: a tile that was made.
+        bytes_to_read: as the scenes let guess.
+        beside_bytes: of what is written beside the layers: scenes found, styles, tables.
     """
-    disk, seconds = DISK_PIXEL_BYTES * extent.pixels, None
-    if tried is not None and tried.extent.pixels:
-        by_scenes = extent.scene_pixels / max(tried.extent.scene_pixels, 1.0)
-        by_pixels = extent.pixels / tried.extent.pixels
-        together = workers or 1
-        headers = min(by_scenes, together * scenes / max(tried.scenes, 1))
-        bytes_to_read = tried.own_bytes * by_scenes + tried.reads.header_bytes * headers
-        disk = FILES_PER_TILE_BYTE * tried.bytes_stored * by_pixels
-        told = tried.seconds
-        reading, once = told.get(READING, 0.0), told.get(PREPARING, 0.0)
-        others = sum(told.values()) - reading - once
-        work = reading * tried.own_reading * by_scenes + others * by_pixels
-        seconds = once + max(work / together, reading + others)
     return Plan(
         scenes=scenes,
         tiles=tiles,
@@ -214,9 +206,39 @@ def reckon(
         extent=extent,
         workers=workers,
         bytes_to_read=round(bytes_to_read),
-        disk_bytes=round(disk),
+        disk_bytes=round(DISK_PIXEL_BYTES * extent.pixels) + beside_bytes,
+        beside_bytes=beside_bytes,
         worker_bytes=worker_bytes,
-        seconds=seconds,
+        seconds=None,
+    )
+
+
+def reckon_from(tried: TriedTile, before: Plan, *, workers: int) -> Plan:
+    """Return what a map will take, as a tile of it shows; where that shows nothing, as before.
+
+    Bytes and reading follow the scenes, prediction the pixels, as they were in the tile tried; of blocks that
+    neighbours need too the tile counts its share, and headers that are kept each worker reads once.
+
+    Args:
+        tried: a tile that was made.
+        before: what was known of the map.
+        workers: processes that work on it.
+    """
+    if not tried.telling:
+        return replace(before, workers=workers)
+    by_scenes = before.extent.scene_pixels / tried.extent.scene_pixels
+    by_pixels = before.extent.pixels / tried.extent.pixels
+    headers = min(by_scenes, workers * before.scenes / max(tried.scenes, 1))
+    told = tried.seconds
+    reading, once = told.get(READING, 0.0), told.get(PREPARING, 0.0)
+    others = sum(told.values()) - reading - once
+    work = reading * tried.own_reading * by_scenes + others * by_pixels
+    return replace(
+        before,
+        workers=workers,
+        bytes_to_read=round(tried.own_bytes * by_scenes + tried.reads.header_bytes * headers),
+        disk_bytes=round(FILES_PER_TILE_BYTE * tried.bytes_stored * by_pixels) + before.beside_bytes,
+        seconds=once + max(work / workers, reading + others),
     )
 
 
@@ -236,6 +258,7 @@ def joined_plans(plans: Sequence[Plan]) -> Plan:
         workers=max((plan.workers for plan in plans if plan.workers is not None), default=None),
         bytes_to_read=sum(plan.bytes_to_read for plan in plans),
         disk_bytes=2 * sum(plan.disk_bytes for plan in plans),  # the joined map beside those of the zones
+        beside_bytes=2 * sum(plan.beside_bytes for plan in plans),
         worker_bytes=max(plan.worker_bytes for plan in plans),
         seconds=None if None in seconds else sum(one for one in seconds if one is not None),
     )
@@ -259,23 +282,3 @@ def check_disk(plan: Plan, *, free: int, stored: int = 0) -> None:
             f"{size(needed - free)}, give another --out, or map a part of the area."
         )
         raise StorageError(msg)
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number with its noun: ``1 tile``, ``9 tiles``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def size(n_bytes: float) -> str:
-    """Return bytes as text: ``1.5 GB``."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:.3g} {unit}"
-    return f"{n_bytes / 1e3:.3g} kB"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as text: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from toolkit.errors import ModelError
+from toolkit.errors import EngineError, ModelError
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.learn.engines.onnx_engine import onnx_classifier, onnx_lacks
 from toolkit.learn.engines.openvino_engine import openvino_classifier, openvino_lacks
@@ -55,8 +55,8 @@ def prepare(checkpoint: Checkpoint, setting: EngineSetting) -> Classifier:
         setting: engine, precision, device.
 
     Raises:
-        ModelError: the engine is unknown, or cannot serve on this machine, or other versions of its packages
-            are here than were chosen; says why.
+        EngineError: the engine is unknown, or cannot serve on this machine; says why.
+        ModelError: other versions of its packages are here than were chosen.
     """
     check_names(setting.engine, setting.precision)
     if reason := ENGINES[setting.engine].lacks(checkpoint.network, setting):
@@ -64,7 +64,7 @@ def prepare(checkpoint: Checkpoint, setting: EngineSetting) -> Classifier:
             f"Engine {setting.engine} in {setting.precision} cannot serve here: {reason}. Install the extra "
             "'fast' (pip install 'cropglobe[fast]'), or choose --engine torch --precision fp32."
         )
-        raise ModelError(msg)
+        raise EngineError(msg)
     here = engine_packages(setting.engine)
     if setting.packages and setting.packages != here:
         chosen, found = (_listed(packages) for packages in (setting.packages, here))
@@ -92,6 +92,35 @@ def lacking(network: str, device: str) -> dict[str, str]:
     return {name_of(one): ENGINES[one.engine].lacks(network, one) for one in settings}
 
 
+def able_candidates(
+    network: str, device: str, *, engine: str, precision: str
+) -> tuple[list[tuple[str, Precision]], dict[str, str]]:
+    """Return the candidates asked for that can serve here, and of the others what they lack, by name.
+
+    Args:
+        network: name of the network.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        engine: ``auto`` or a name in the table.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
+
+    Raises:
+        EngineError: a name is unknown, or none of them can serve.
+    """
+    check_names(engine, precision)
+    reasons = lacking(network, device)
+    asked = [one for one in CANDIDATES if engine in ("auto", one[0]) and precision in ("auto", one[1])]
+    left_out = {f"{name} {kind}": reasons[f"{name} {kind}"] for name, kind in asked}
+    left_out = {name: reason for name, reason in left_out.items() if reason}
+    if len(left_out) == len(asked):
+        told = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        msg = (
+            f"No engine asked for can serve here ({told}). Choose --engine auto --precision auto, or install "
+            "what is missing: the extra 'fast' (pip install 'cropglobe[fast]')."
+        )
+        raise EngineError(msg)
+    return [(name, kind) for name, kind in asked if f"{name} {kind}" not in left_out], left_out
+
+
 def name_of(setting: EngineSetting) -> str:
     """Return a candidate's name, such as ``openvino bf16``."""
     return f"{setting.engine} {setting.precision}"
@@ -105,13 +134,13 @@ def check_names(engine: str, precision: str) -> None:
     """Raise unless an engine of a name computes in a precision; ``auto`` is any.
 
     Raises:
-        ModelError: a name is unknown, or they do not go together.
+        EngineError: a name is unknown, or they do not go together.
     """
     if engine not in ("auto", *ENGINES):
         msg = f"Engine {engine!r} is unknown. Known: auto, {', '.join(ENGINES)}. Choose one of them."
-        raise ModelError(msg)
+        raise EngineError(msg)
     allowed = [kind for name, kind in CANDIDATES if engine in ("auto", name)]
     if precision not in ("auto", *allowed):
         known = ", ".join(dict.fromkeys(allowed))
         msg = f"Engine {engine!r} computes in {known}, not in {precision!r}. Choose one of them, or auto."
-        raise ModelError(msg)
+        raise EngineError(msg)

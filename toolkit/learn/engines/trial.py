@@ -17,10 +17,8 @@ from toolkit.learn.engines.openvino_engine import calibrated
 from toolkit.learn.engines.race import SLOW, TooSlowError, logits_unless_slow, speeds
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Series
 from toolkit.learn.engines.table import (
-    CANDIDATES,
-    check_names,
+    able_candidates,
     engine_packages,
-    lacking,
     name_of,
     prepare,
 )
@@ -83,27 +81,18 @@ def choose_engine(
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
 
     Raises:
-        ModelError: a name is unknown, or what is asked for cannot serve here, or is not exact enough, or too
-            few series are given for int8.
+        EngineError: a name is unknown, or what is asked for cannot serve here.
+        ModelError: it is not exact enough, or too few series are given for int8.
     """
-    check_names(engine, precision)
     place = resolve_device(device)
+    candidates, left_out = able_candidates(checkpoint.network, str(place), engine=engine, precision=precision)
     plain = EngineSetting(device=str(place), batch_size=fitting_batch(checkpoint, place))
-    asked = [
+    able = [
         replace(plain, engine=name, precision=kind, packages=engine_packages(name))
-        for name, kind in CANDIDATES
-        if engine in ("auto", name) and precision in ("auto", kind)
+        for name, kind in candidates
     ]
-    if len(asked) == 1 and asked[0].precision != "int8":
-        prepare(checkpoint, asked[0])  # raises with the reason if it cannot serve
-        return _choice(asked[0], {})
-    reasons = lacking(checkpoint.network, plain.device)
-    left_out = {name_of(one): reasons[name_of(one)] for one in asked if reasons[name_of(one)]}
-    able = [one for one in asked if name_of(one) not in left_out]
-    if not able:
-        told = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        msg = f"No engine asked for can serve here ({told}). Choose --engine auto --precision auto."
-        raise ModelError(msg)
+    if len(able) + len(left_out) == 1 and able[0].precision != "int8":
+        return _choice(able[0], {})
     if len(series) >= LEAST_SERIES:
         return _tried(checkpoint, series, able, left_out, plain)
     if able[0].precision == "int8":
