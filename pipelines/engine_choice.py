@@ -10,37 +10,23 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from distributed import Client
-from odc.geo.geobox import GeoBox
 
 from pipelines.config import MapRequest
+from pipelines.engine_series import Series, series_of_area
 from pipelines.folder import write_json
-from pipelines.map_tile import SensorJob, TileJob, model_of_worker, recipe_of
+from pipelines.map_tile import SensorJob, TileJob, model_of_worker
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder, read_json
-from pipelines.tile_features import features_of_tile
 from toolkit.area.aoi import AOI
 from toolkit.area.grid import Tile, inside
 from toolkit.errors import EngineTrialWarning, ModelError, WorkerError
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.trial import choose_engine
-from toolkit.learn.pixels import check_features, observed, take_pixels
 from toolkit.maps.dispatch import run_tiles
 from toolkit.packages import installed_versions
-from toolkit.scenes.counts import ReadCounts, ReadLog
-from toolkit.scenes.cropland import read_cropland
+from toolkit.scenes.counts import ReadCounts
 
-TRIAL_EDGE = 32
-"""Edge of the parts of a tile whose series are tried, pixels; there are four of them.
-
-In a single part of a simulated map one field decided: 4 of 512 pixels had other classes in bfloat16, with
-margins of 0.01, and every fast engine was left out. Of pixels spread over three places one or none had.
-"""
-PLACES = (0.25, 0.75)
-"""Where the centres of the parts lie, along each side of a tile."""
-TRIAL_SERIES = 1024
-"""Most series that are tried: half calibrate int8, half judge; CropNet in float32 takes a second or two."""
 TRIAL_TILES = 3
 """Tiles that are looked at for series, from the middle of the map on."""
 FEW_PIXELS = 20_000
@@ -96,8 +82,7 @@ def with_engines(
         middle = [] if at_once else list(order[len(order) // 2 :])[:TRIAL_TILES]
         if middle:
             tell.stage("trying engines on a worker")
-        trial = partial(try_engines, job=job, aoi=aoi, middle=middle, options=options)
-        chosen = [_chosen(one, trial, client(), options) for one in job.sensors]
+        chosen = [_chosen(one, job, aoi, middle, options, client()) for one in job.sensors]
         known = {"wanted": wanted, "chosen": chosen}
         write_json(known, folder.engines)
         reads = sum((ReadCounts(**one["reads"]) for one in chosen), reads)
@@ -107,15 +92,17 @@ def with_engines(
 
 
 def _chosen(
-    one: SensorJob, trial: Callable[..., dict[str, Any]], client: Client, options: TrialOptions
+    one: SensorJob, job: TileJob, aoi: AOI, middle: Sequence[Tile], options: TrialOptions, client: Client
 ) -> dict[str, Any]:
     """Return what a trial on a worker chose for a sensor; PyTorch in float32 where workers died on it.
 
     As a tile is: tried again if its worker dies, and a scheduler that is lost is named.
     """
+    series, reads = series_of_area(one, job.cropland, aoi, middle, client)
+    trial = partial(try_engines, series=series, options=options)
     (found,) = run_tiles([one], trial, client=client, instead=_no_choice)
     if found is not None:
-        return found
+        return {**found, "reads": asdict(reads)}
     if (options.engine, options.precision) != ("auto", "auto"):
         msg = (
             f"Workers died twice on trying --engine {options.engine} --precision {options.precision}. Leave "
@@ -128,8 +115,8 @@ def _chosen(
     )
     warnings.warn(msg, EngineTrialWarning, stacklevel=5)
     plain = replace(options, engine="torch", precision="fp32")
-    (found,) = run_tiles([one], partial(trial, middle=(), options=plain), client=client)
-    return found
+    (found,) = run_tiles([one], partial(try_engines, series=None, options=plain), client=client)
+    return {**found, "reads": asdict(reads)}
 
 
 def _no_choice(one: SensorJob) -> None:
@@ -162,50 +149,11 @@ def chosen_engines(folder: RunFolder) -> list[Mapping[str, Any]]:
     return [] if known is None else list(known["chosen"])
 
 
-def try_engines(
-    one: SensorJob, job: TileJob, aoi: AOI, middle: Sequence[Tile], options: TrialOptions
-) -> dict[str, Any]:
+def try_engines(one: SensorJob, series: Series | None, options: TrialOptions) -> dict[str, Any]:
     """Choose the engine of a sensor's model with series of the area (runs on a worker)."""
     checkpoint = model_of_worker(one)
-    series, log = np.empty((0, *checkpoint.recipe.shape), np.float32), ReadLog()
-    for tile in middle:
-        found = _series(one, job, aoi, tile, log)
-        series = np.concatenate([series, found])[:TRIAL_SERIES]
-        if len(series) == TRIAL_SERIES:
-            break
-    chosen = choose_engine(checkpoint, series, **_plain(options)).to_dict()
-    return {**chosen, "reads": asdict(log.counts)}
-
-
-def _series(one: SensorJob, job: TileJob, aoi: AOI, tile: Tile, log: ReadLog) -> npt.NDArray[np.float32]:
-    """Return observed series of four places of a tile, float32 ``(n, band, step)``."""
-    height, width = tile.geobox.shape.yx
-    rows, columns = ([int(share * length) for share in PLACES] for length in (height, width))
-    half = min(TRIAL_EDGE, height // 2, width // 2) // 2
-    parts = [
-        tile.geobox[max(0, y - half) : min(height, y + half), max(0, x - half) : min(width, x + half)]
-        for y in rows
-        for x in columns
-    ]
-    return np.concatenate([_series_of_part(one, job, aoi, tile, part, log) for part in parts])
-
-
-def _series_of_part(
-    one: SensorJob, job: TileJob, aoi: AOI, tile: Tile, part: GeoBox, log: ReadLog
-) -> npt.NDArray[np.float32]:
-    """Return observed series of a part of a tile."""
-    recipe = recipe_of(one)
-    mask = read_cropland(job.cropland, part)
-    log.add(mask.reads)
-    wanted = inside(aoi, part) & mask.cropland
-    if not wanted.any():
-        return np.empty((0, *recipe.shape), np.float32)
-    made = features_of_tile(replace(tile, geobox=part), one.items, recipe, one.season, wanted=wanted)
-    log.add(made.reads)
-    values = np.asarray(check_features(made.features, recipe).data)
-    index = np.flatnonzero(observed(values) & wanted)
-    spread = np.linspace(0, len(index) - 1, min(len(index), TRIAL_SERIES // 4)).astype(np.intp)
-    return take_pixels(values, index[spread])
+    given = np.empty((0, *checkpoint.recipe.shape), np.float32) if series is None else series
+    return choose_engine(checkpoint, given, **_plain(options)).to_dict()
 
 
 def _plain(options: TrialOptions) -> dict[str, str]:

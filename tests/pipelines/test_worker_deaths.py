@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from distributed import Client, LocalCluster, WorkerPlugin
 
-from pipelines import crop_map, engine_choice
+from pipelines import crop_map
 from tests.conftest import footprint, write_catalog
 from tests.pipelines.test_bad_input import geojson
 from tests.pipelines.test_resume import GRID, files_of, model, request, scenes, tiles_told
@@ -96,10 +96,7 @@ def test_a_tile_whose_scenes_changed_is_no_longer_that_of_the_earlier_run(place,
         assert set(np.unique(file.read(1))) <= {Status.FAILED, Status.OUTSIDE_AREA}
 
 
-def test_where_workers_die_on_the_trial_of_engines_the_map_is_made_with_the_plainest(
-    place, tmp_path, client, monkeypatch
-):
-    monkeypatch.setattr(engine_choice, "FEW_PIXELS", 0)
+def test_where_workers_die_on_the_trial_of_engines_the_map_is_made_with_the_plainest(place, tmp_path, client):
     deaths = tmp_path / "deaths"
     deaths.mkdir()
     with cluster_with(Deadly(deaths, most=2)) as twice:
@@ -115,6 +112,6 @@ def test_where_workers_die_on_the_trial_of_engines_the_map_is_made_with_the_plai
 
 
 def test_an_engine_that_is_asked_for_and_kills_workers_is_an_error(place, deadly_workers):
-    asked = request(place, place / "out", precision="int8", engine="openvino", **ONE_TILE)
-    with pytest.raises(WorkerError, match="died twice on trying --engine openvino --precision int8"):
+    asked = request(place, place / "out", precision="fp32", engine="torch", **ONE_TILE)
+    with pytest.raises(WorkerError, match="died twice on trying --engine torch --precision fp32"):
         crop_map.run(asked, deadly_workers, progress=False)

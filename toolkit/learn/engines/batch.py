@@ -6,9 +6,7 @@ import torch
 from torch import nn
 
 from toolkit.learn.checkpoint import Checkpoint
-from toolkit.learn.device import without_values
 from toolkit.learn.engines.torch_engine import FOREST
-from toolkit.learn.networks import build_network
 
 MOST = {"cpu": 1024, "cuda": 16384}
 """Most pixels of a batch; a GPU wants many."""
@@ -51,9 +49,10 @@ def pixel_bytes(checkpoint: Checkpoint) -> int:
         sizes.append(sum(one.numel() for one in given) + made.numel())
 
     if checkpoint.network != FOREST:
-        with without_values(), torch.inference_mode():
-            network = build_network(checkpoint.network, shape, len(checkpoint.legend.names)).eval()
-            for module in network.modules():
-                module.register_forward_hook(note)
-            network(torch.empty(1, *shape))
+        # With its values: without them PyTorch loads its compiler for a normalisation, which takes a second.
+        network = checkpoint.build()
+        for module in network.modules():
+            module.register_forward_hook(note)
+        with torch.inference_mode():
+            network(torch.zeros(1, *shape))
     return FLOAT_BYTES * max(sizes)
