@@ -42,10 +42,11 @@ def run(config: PlanRequest, client: Connectable = None, *, progress: bool | Pro
     """
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     aoi = read_aoi(config.aoi)
-    prepare(config.out)
     cluster = client or config.scheduler
+    parts = _parts(config, aoi, elsewhere=is_elsewhere(cluster))
+    prepare(config.out)
     make = partial(rough_plan, tell=tell) if config.no_trial else partial(_tried, cluster=cluster, tell=tell)
-    plan = joined_plans(_plans(_parts(config, aoi, elsewhere=is_elsewhere(cluster)), make))
+    plan = joined_plans(_plans(parts, make))
     write_json(plan.to_dict(), config.out / PLAN_FILE)
     return plan
 

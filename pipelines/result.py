@@ -105,7 +105,7 @@ class CropMap:
         lines = ["", f"{'crop':<12}{'hectares':>10}{'share':>8}"]
         for crop, area in self.areas.items():
             lines.append(f"{crop:<12}{area:>10,.{digits}f}{area / total if total else 0:>8.1%}")
-        lines += ["", *self.written.coverage.lines(self._step_days), *self._accuracy_lines()]
+        lines += ["", *self._coverage_lines(), *self._accuracy_lines()]
         lines += ["", *self._scene_lines(), *failed_lines(self.failed)]
         lines += [*self.cropland.lines(), *self.tiles.lines(), f"read: {self.reads.line()}"]
         lines += [f"seconds: {_seconds(self.seconds)}"]
@@ -127,6 +127,9 @@ class CropMap:
             lines += [str(zone.folder), *(f"  {line}" for one in zone.inputs for line in one.lines())]
         return lines
 
+    def _coverage_lines(self) -> list[str]:
+        return self.written.coverage.lines(self._step_days)
+
     def _accuracy_lines(self) -> list[str]:
         if self.accuracy is None:
             return []
@@ -139,9 +142,9 @@ class CropMap:
             for crop, area in self.areas.items()
         )
         table = f"<table><tr><th>crop</th><th>hectares</th></tr>{rows}</table>"
-        accuracy = "<br>".join(map(escape, self._accuracy_lines()))
+        told = "<br>".join(map(escape, (*self._coverage_lines(), *self._accuracy_lines())))
         source = f"{escape(str(self.files['crop']))}<br>{escape(self.attribution)}"
-        return f"<div>{table}<p>{accuracy}</p><p>{source}</p></div>"
+        return f"<div>{table}<p>{told}</p><p>{source}</p></div>"
 
 
 def _seconds(stages: dict[str, float]) -> str:

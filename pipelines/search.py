@@ -164,9 +164,11 @@ def found_items(
             raise InputError(msg)
         fit = fitting(items, aoi, when, config.max_cloud_cover)
         if not fit:
+            now = Counter(_skipped(fit)) - Counter(_skipped(items))
+            reasons = ", ".join(f"{n} {reason}" for reason, n in now.items())
             msg = (
                 f"None of the {len(items)} scenes in {given!r} serves this area, {when.start} to "
-                f"{when.end}: {left_out(fit)}. Search again for this area and year."
+                f"{when.end}: {reasons}. Search again for this area and year."
             )
             raise NoItemsError(msg)
         return fit

@@ -159,6 +159,7 @@ def test_saved_items_that_do_not_belong_to_the_request(place, capfd, changes, sa
     main_ok(["search", *request(place, model=None, workers=None, radiometry=None)[1:]])
     items = (place / "result" / "items.json").rename(place / "items.json")
     told = json.loads(items.read_text())
+    told["skipped"] = {"outside_season": ["another"], "too_cloudy": ["one more"]}  # of that search
     for feature in told["features"]:
         feature["properties"]["eo:cloud_cover"] = 30
     items.write_text(json.dumps(told))
@@ -179,8 +180,10 @@ def test_saved_items_that_do_not_belong_to_the_request(place, capfd, changes, sa
 )
 def test_what_cannot_compute_is_told_before_any_search(place, capfd, changes, saying):
     unreachable = "http://127.0.0.1:9/v1"
-    fails(request(place, catalog=unreachable, **changes), capfd, code=4, saying=saying)
-    assert not (place / "result").exists()
+    arguments = request(place, catalog=unreachable, **changes)
+    for command in ("map", "plan"):
+        fails([command, *arguments[1:]], capfd, code=4, saying=saying)
+        assert not (place / "result").exists()
 
 
 def test_zones_of_another_place(place, capfd):

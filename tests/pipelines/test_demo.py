@@ -168,7 +168,9 @@ def test_summary_fits_a_screen_and_html_is_escaped(result):
     lines = result.lines()
     assert len(lines) < 35
     assert any("overall accuracy" in line for line in lines)
-    assert "<table>" in result._repr_html_()
+    shown = result._repr_html_()
+    assert "<table>" in shown
+    assert "mapped: " in shown
 
 
 def test_demo_without_a_sample_says_where_it_is(tmp_path, capfd):
