@@ -90,7 +90,9 @@ def _tried(setup: MapSetup, *, cluster: Connectable, tell: Progress) -> Plan:
             context = RunContext(
                 aoi=setup.aoi, folder=job.folder, client=ready, tell=tell, interruption=job.interruption
             )
-            report = make_one(job.order, work, job.keys(work), context)
+            report = make_one(
+                job.order, work, job.keys(work), context, scene_pixels=job.planning.scene_pixels
+            )
             workers = count_workers(ready())
         if report is None:
             tell.stage("all tiles are made already")

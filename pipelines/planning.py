@@ -76,19 +76,30 @@ class Planning:
             workers: those there are.
         """
         tile = self.tiles[report.name]
-        n_pixels = int(inside(self.aoi, tile.geobox).sum())
-        area = degrees(tile.geobox)
-        place = self.aoi.geometry if area is None else shapely.box(*area)
-        shares = [footprints_over(some, place) for some in self.footprints]
+        extent, n_scenes = self._shown(tile)
         tried = TriedTile(
-            extent=Extent(pixels=n_pixels, scene_pixels=sum(float(one.sum()) for one in shares) * n_pixels),
+            extent=extent,
             seconds=report.seconds,
-            scenes=sum(int((one > 0).sum()) for one in shares),
+            scenes=n_scenes,
             reads=report.reads,
             sparse=self.sparse,
             bytes_stored=report.made.path(folder.tiles).stat().st_size,
         )
         return reckon_from(tried, self.before, workers=workers)
+
+    def scene_pixels(self, tile: Tile) -> float:
+        """Return the pixels of a tile in the area, counted once for each scene that shows them."""
+        return self._shown(tile)[0].scene_pixels
+
+    def _shown(self, tile: Tile) -> tuple[Extent, int]:
+        """Return pixels and scenes of a tile, and how many scenes touch it."""
+        n_pixels = int(inside(self.aoi, tile.geobox).sum())
+        area = degrees(tile.geobox)
+        place = self.aoi.geometry if area is None else shapely.box(*area)
+        shares = [footprints_over(some, place) for some in self.footprints]
+        shown = sum(float(one.sum()) for one in shares)
+        n_scenes = sum(int((one > 0).sum()) for one in shares)
+        return Extent(pixels=n_pixels, scene_pixels=shown * n_pixels), n_scenes
 
     def check(self, folder: RunFolder, plan: Plan | None = None) -> None:
         """Raise unless the map fits on the disk.

@@ -93,10 +93,10 @@ class CropMap:
         return len({(one.sensor, item.id) for one in self.inputs for item in one.found.items})
 
     @property
-    def _step_days(self) -> int | None:
-        """Length of the steps that gaps are counted in; None of a spectrum."""
+    def _steps(self) -> tuple[int, int] | None:
+        """Number and days of the steps that gaps are counted in; None of a spectrum."""
         recipe = self.inputs[0].checkpoint.recipe
-        return None if recipe.kind == "emit" else recipe.step_days
+        return None if recipe.kind == "emit" else (recipe.n_steps, recipe.step_days)
 
     def lines(self) -> list[str]:
         """One screen for a terminal."""
@@ -128,7 +128,7 @@ class CropMap:
         return lines
 
     def _coverage_lines(self) -> list[str]:
-        return self.written.coverage.lines(self._step_days)
+        return self.written.coverage.lines(self._steps)
 
     def _accuracy_lines(self) -> list[str]:
         if self.accuracy is None:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import xarray as xr
@@ -18,7 +19,7 @@ from pipelines.map_tile import TileJob, TileTask, failed_tile, make_tile
 from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder
 from toolkit.area.aoi import AOI
-from toolkit.area.grid import Tile, inside, outline_near
+from toolkit.area.grid import Tile, outline_near
 from toolkit.errors import StorageError, TileDamagedWarning, TileQuarantinedWarning
 from toolkit.maps.dispatch import run_tiles
 from toolkit.maps.layers import Layer
@@ -29,8 +30,8 @@ from toolkit.scenes.failures import Failures
 
 NAMED = 5
 """Tiles named in a message."""
-NEAR = 4
-"""Tiles before and after the middle one of which the fullest is tried: one at an edge tells little."""
+NEAR = 9
+"""Tiles about the middle, shown by some scene, of which the fullest is tried: one at an edge tells little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,14 @@ def run_all_tiles(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: 
     )
 
 
-def make_one(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: RunContext) -> TileReport | None:
+def make_one(
+    order: Sequence[Tile],
+    job: TileJob,
+    keys: TileKeys,
+    context: RunContext,
+    *,
+    scene_pixels: Callable[[Tile], float],
+) -> TileReport | None:
     """Make one tile of a map that is not done yet, from its middle, and commit it; None if all are done.
 
     Args:
@@ -144,6 +152,7 @@ def make_one(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: RunCo
         job: what workers need.
         keys: gives the content key of each tile.
         context: where and with what.
+        scene_pixels: gives the pixels of a tile in the area, counted once for each scene that shows them.
 
     Raises:
         CropglobeError: see :mod:`toolkit.errors`.
@@ -154,8 +163,10 @@ def make_one(order: Sequence[Tile], job: TileJob, keys: TileKeys, context: RunCo
         todo = [tile for tile in order if tile.name not in kept]
         if not todo:
             return None
-        near = todo[max(0, len(todo) // 2 - NEAR) : len(todo) // 2 + NEAR + 1]
-        fullest = max(near, key=lambda tile: int(inside(context.aoi, tile.geobox).sum()))
+        middle = len(todo) // 2
+        outwards = sorted(range(len(todo)), key=lambda k: abs(k - middle))
+        shown = (todo[k] for k in outwards if scene_pixels(todo[k]) > 0)
+        fullest = max(islice(shown, NEAR), key=scene_pixels, default=todo[middle])
         made = _make([fullest], wanted, job, ledger, context)
     return made.reports.get(fullest.name)
 

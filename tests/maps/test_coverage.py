@@ -52,17 +52,19 @@ def test_pixels_are_counted_by_status_and_those_outside_have_no_area(files: dict
 
 def test_gaps_are_those_of_pixels_that_were_looked_at(files: dict[str, Path]) -> None:
     seen = read_coverage(files)  # 43 steps at 60 of 780 pixels, 7 at 200, 2 at 520
-    assert [seen.gap(part) for part in (0.5, 0.66, 0.67, 0.92, 0.93)] == [2, 2, 7, 7, 43]
+    parts = (0.5, 0.66, 0.67, 0.92, 0.93)
+    assert [seen.gap(part, n_steps=60) for part in parts] == [2, 2, 7, 7, 43]
+    assert [seen.gap(part, n_steps=43) for part in (0.72, 0.73, 1.0)] == [2, 7, 7]  # without those never seen
     assert seen.record()["pixels_by_longest_gap_in_steps"] == {"2": 520, "7": 200, "43": 60}
 
 
 def test_lines_say_what_has_no_class_and_how_long_nothing_was_seen(files: dict[str, Path]) -> None:
-    mapped, unseen = read_coverage(files).lines(step_days=5)
+    mapped, unseen = read_coverage(files).lines(steps=(43, 5))
     assert mapped == "mapped: 7.2 ha; without a class not observed 0.6 ha, failed 0.2 ha: 10.0%"
     assert unseen.startswith(
-        "longest time without a clear date: 10 days at the median pixel, at most 35 days"
+        "longest time without a clear date: 10 days at the median pixel that was seen, at most 35 days"
     )
-    assert read_coverage(files).lines(step_days=None) == [mapped]
+    assert read_coverage(files).lines(steps=None) == [mapped]
 
 
 def test_within_a_polygon_its_pixels_count(files: dict[str, Path]) -> None:
@@ -77,5 +79,5 @@ def test_within_a_polygon_its_pixels_count(files: dict[str, Path]) -> None:
 def test_a_map_without_pixels_has_neither_share_nor_gap() -> None:
     nothing = Coverage(pixels=np.zeros(256, np.int64), gaps=np.zeros(256, np.int64), pixel_hectares=0.01)
     assert nothing.share_untold == 0
-    assert nothing.gap(0.5) is None
-    assert nothing.lines(step_days=5) == ["mapped: 0 ha"]
+    assert nothing.gap(0.5, n_steps=43) is None
+    assert nothing.lines(steps=(43, 5)) == ["mapped: 0 ha"]

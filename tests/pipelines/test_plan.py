@@ -81,6 +81,17 @@ def test_a_tile_that_hardly_lies_in_the_area_says_nothing_of_others(
     assert "as a tile took" not in told
 
 
+def test_of_an_area_that_scenes_show_in_part_a_tile_is_tried_that_they_show(
+    place: Path, tmp_path: Path, client: Any
+) -> None:
+    west, south, east, north = shapely.geometry.shape(footprint(GRID)).bounds
+    wide = shapely.box(west, south, east + 9 * (east - west), north)  # its middle lies beyond them
+    aoi = geojson(tmp_path / "wide.geojson", json.loads(shapely.to_geojson(wide)))
+    told = plan.run(asked(place, tmp_path / "out").model_copy(update={"aoi": aoi}), client, progress=False)
+    assert told.tiles > 80
+    assert told.seconds is not None
+
+
 def test_a_rough_plan_reads_no_pixel_and_writes_nothing_but_itself(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

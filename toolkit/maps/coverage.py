@@ -46,13 +46,14 @@ class Coverage:
         wanted = untold + int(self.pixels[Status.MAPPED])
         return untold / wanted if wanted else 0.0
 
-    def gap(self, quantile: float) -> int | None:
+    def gap(self, quantile: float, *, n_steps: int) -> int | None:
         """Return the steps that the longest gap of a part of the pixels does not exceed; None without pixels.
 
         Args:
             quantile: that part, 0 to 1.
+            n_steps: steps of the season; pixels that were never seen clear, whose gap that is, do not count.
         """
-        counts = self.gaps[:GAP_NODATA]
+        counts = self.gaps[: min(n_steps, GAP_NODATA)]
         if not counts.any():
             return None
         return int(np.searchsorted(np.cumsum(counts), quantile * counts.sum()))
@@ -62,21 +63,23 @@ class Coverage:
         hectares = self.hectares
         return [f"{_words(status)} {_hectares(hectares[status])}" for status in UNTOLD if self.pixels[status]]
 
-    def lines(self, step_days: int | None) -> list[str]:
+    def lines(self, steps: tuple[int, int] | None) -> list[str]:
         """Lines for a terminal.
 
         Args:
-            step_days: length of a step, days; None where a map has no season of steps.
+            steps: number of the season's steps, and their length in days; None where a map has none.
         """
         untold = self.untold()
         more = f"; without a class {', '.join(untold)}: {self.share_untold:.1%}" if untold else ""
         lines = [f"mapped: {_hectares(self.hectares[Status.MAPPED])}{more}"]
-        steps = [self.gap(quantile) for quantile in QUANTILES]
-        if step_days is None or None in steps:
+        if steps is None:
             return lines
-        middle, most = (step * step_days for step in steps if step is not None)
-        where = f"at the median pixel, at most {most} days at {QUANTILES[1]:.0%} of them"
-        return [*lines, f"longest time without a clear date: {middle} days {where}"]
+        n_steps, step_days = steps
+        middle, most = (self.gap(quantile, n_steps=n_steps) for quantile in QUANTILES)
+        if middle is None or most is None:
+            return lines
+        where = f"at the median pixel that was seen, at most {most * step_days} days at {QUANTILES[1]:.0%}"
+        return [*lines, f"longest time without a clear date: {middle * step_days} days {where}"]
 
     def record(self) -> dict[str, Any]:
         """Plain values for ``run.json``."""
