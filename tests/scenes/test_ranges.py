@@ -1,12 +1,14 @@
 """Remote files: exact bytes from servers that fail, or an error that says what to do; never a hang."""
 
 import io
+import threading
 import time
 from dataclasses import replace
 from http import HTTPStatus
 
 import numpy as np
 import pytest
+from rasterio.windows import Window
 
 from tests.scenes.test_blocks import grid, numbers, write
 from tests.servers.faults import Fault, serve_with_faults
@@ -15,10 +17,12 @@ from toolkit.catalog.access import Access
 from toolkit.catalog.guard import Guard
 from toolkit.catalog.transport import Patience
 from toolkit.errors import AssetError, RemoteError, UnsafeReferenceError
-from toolkit.scenes.blocks import BlockCache, read_on_grid
+from toolkit.scenes.blocks import BlockCache, BlockRange, read_on_grid, spans_in_file
 from toolkit.scenes.kept_blocks import KeptBlocks
+from toolkit.scenes.opening import opened
 from toolkit.scenes.ranges import HEADER_BYTES, RangeFile
 from toolkit.scenes.stream import RangeStream
+from toolkit.scenes.threads import LOCAL_THREADS, in_threads
 
 LOOPBACK = frozenset({"127.0.0.1"})
 ACCESS = Access(
@@ -293,3 +297,36 @@ def test_errors_hold_no_signature(folder):
     with serve_with_faults(folder, fault) as server, pytest.raises(AssetError) as caught:
         read_on_grid(f"{server.url}/a.tif?sig=SECRET&se=2026", grid(0, 0, 5, 5), access=ACCESS)
     assert "SECRET" not in str(caught.value)
+
+
+def test_no_more_threads_hold_decoded_pixels_than_there_are_cores_and_all_fetch_at_once(folder):
+    most, at_once, counting = 0, 0, threading.Lock()
+
+    def read(uri):
+        nonlocal most, at_once
+        with opened(uri, ACCESS) as file:
+            spans = spans_in_file(file.pixels, BlockRange(0, 1, 0, 1))
+            with file.read(Window(0, 0, 16, 16), spans):
+                with counting:
+                    at_once += 1
+                    most = max(most, at_once)
+                time.sleep(0.01)
+                with counting:
+                    at_once -= 1
+            return len(spans)
+
+    with serve(folder) as server:
+        assert sum(in_threads(read, [f"{server.url}/a.tif"] * 32, remote=True)) == 32
+    assert 0 < most <= LOCAL_THREADS
+
+
+def test_a_thread_that_fails_with_decoded_pixels_lets_others_decode(folder):
+    with serve(folder) as server:
+        for _ in range(LOCAL_THREADS + 1):
+            with (
+                opened(f"{server.url}/a.tif", ACCESS) as file,
+                pytest.raises(FileNotFoundError),
+                file.read(Window(0, 0, 16, 16), [(0, 16)]),
+            ):
+                (folder / "gone").read_bytes()
+        np.testing.assert_array_equal(read_pixels(server)[0], PIXELS)

@@ -7,8 +7,8 @@ nearest neighbour, is told in :mod:`toolkit.scenes.targets`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ def _read_blocks(
             stack.enter_context(blocks.alone_with(version))
             missing &= ~_put_kept(file.pixels, version, target, missing & shared, blocks)
         requests, compressed = 1, 0
-        for run, pixels, n_bytes in _decoded(file, missing):
+        for run, pixels, n_bytes in stack.enter_context(closing(_decoded(file, missing))):
             height, width = file.pixels.block_shapes[0]
             target.put(pixels, run.top * height, run.left * width)
             for (row, column), block in _parts(pixels, run, (height, width)):
@@ -184,8 +184,8 @@ def _put_kept(file: Any, version: str, target: Target, asked: Mask, blocks: Kept
     return found
 
 
-def _decoded(file: OpenFile, wanted: Mask) -> Iterator[tuple[BlockRange, Pixels, int]]:
-    """Yield runs of blocks with their pixels and compressed bytes, each read at once."""
+def _decoded(file: OpenFile, wanted: Mask) -> Generator[tuple[BlockRange, Pixels, int], None, None]:
+    """Yield runs of blocks with their pixels and compressed bytes, each read at once; close it when done."""
     height, width = file.pixels.block_shapes[0]
     block_bytes = height * width * np.dtype(file.pixels.dtypes[0]).itemsize
     for run in _runs(wanted, max(1, RUN_BYTES // block_bytes)):
