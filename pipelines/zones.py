@@ -25,6 +25,7 @@ from pipelines.progress import Progress
 from pipelines.result import CropMap
 from pipelines.run_folder import RECORD, run_folder
 from pipelines.scratch import scratch
+from pipelines.search import EMIT_ITEMS_FILE, ITEMS_FILE
 from pipelines.tile_run import joined_runs
 from toolkit.area.aoi import AOI, read_shapes
 from toolkit.area.grid import output_geobox
@@ -108,10 +109,11 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
             )
             accuracy = _accuracy(zones, truths, legend)
             coverage = read_coverage(staged)
+            kept = given_files(config) | _items_of_a_search(config.out)
             (config.out / RECORD).unlink(missing_ok=True)
             folder.remember(asked)
             files = publish({**staged, **products}, config.out)
-            remove_stale(config.out, files.values(), given=given_files(config))
+            remove_stale(config.out, files.values(), given=kept)
         watch.lap("join and check")
         result = CropMap(
             folder=config.out,
@@ -134,6 +136,13 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
         config.write(config.out / "run.yaml")
         write_json(_record(result, zones, missing, slivers, legend, geobox), config.out / RECORD)
         return result
+
+
+def _items_of_a_search(out: Path) -> frozenset[Path]:
+    """Return saved items that no map has left in a folder: the user's, from ``cropglobe search``."""
+    if (out / RECORD).exists():
+        return frozenset()
+    return frozenset((out / name).resolve() for name in (ITEMS_FILE, EMIT_ITEMS_FILE))
 
 
 def _make_all(

@@ -220,8 +220,11 @@ def test_a_zone_without_scenes_is_left_out_and_told(tmp_path):
     """With a worker process: threads of workers in this one disturb the recording of warnings."""
     area = shapely.MultiPolygon([shapely.box(5.2, 50, 5.201, 50.001), shapely.box(6.8, 50, 6.801, 50.001)])
     place = write_place(tmp_path, area, [grid_around(32631, 5.2005, 50.0005)])
+    (place / "result").mkdir()
+    (place / "result" / "items.json").write_text("of a search")
     with pytest.warns(ZoneMissingWarning, match="utm_32632 stays unmapped"):
         result = crop_map.run(config(place, place / "result", resolution=20, workers=1), progress=False)
+    assert (place / "result" / "items.json").read_text() == "of a search"
     assert not result.complete
     assert result.zones_missing == ("utm_32632",)
     status, _ = read(result.files["status"])
