@@ -13,8 +13,8 @@ import pytest
 from distributed import Client, LocalCluster, Status, get_worker
 
 from toolkit.cluster import connect
-from toolkit.errors import InputError, WorkerError
-from toolkit.maps import dispatch
+from toolkit.errors import InputError, RemoteError, WorkerError
+from toolkit.maps import crew, dispatch
 from toolkit.maps.dispatch import run_tiles
 
 # Sockets of killed workers are closed by the garbage collector, which warns: expected, and only here.
@@ -137,6 +137,17 @@ def test_workers_that_are_all_paused_end_the_run(monkeypatch):
         worker.status = Status.paused
         with pytest.raises(WorkerError, match="All workers are paused"):
             list(reports)
+
+
+def test_a_cluster_that_has_no_worker_for_long_ends_the_run(monkeypatch):
+    monkeypatch.setattr(dispatch, "LOOK_S", 0.1)
+    monkeypatch.setattr(crew, "ALONE_S", 0.5)
+    with (
+        LocalCluster(n_workers=0, **IN_PROCESS) as cluster,
+        Client(cluster) as connected,
+        pytest.raises(RemoteError, match="had no worker for"),
+    ):
+        list(run_tiles(range(4), worker_of, client=connected))
 
 
 @KILLED

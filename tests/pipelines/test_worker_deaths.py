@@ -42,10 +42,14 @@ class Deadly(WorkerPlugin):
 
 
 @contextmanager
-def cluster_with(plugin):
+def cluster_with(plugin, given_up_after="15s"):
     options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+    settings = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.deploy.lost-worker-timeout": given_up_after,
+    }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set(settings),
         LocalCluster(n_workers=1, processes=True, **options) as cluster,
         Client(cluster) as connected,
     ):
@@ -53,7 +57,7 @@ def cluster_with(plugin):
         yield connected
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def deadly_workers():
     with cluster_with(Deadly()) as connected:
         yield connected
@@ -115,3 +119,12 @@ def test_an_engine_that_is_asked_for_and_kills_workers_is_an_error(place, deadly
     asked = request(place, place / "out", precision="fp32", engine="torch", **ONE_TILE)
     with pytest.raises(WorkerError, match="died twice on trying --engine torch --precision fp32"):
         crop_map.run(asked, deadly_workers, progress=False)
+
+
+def test_a_worker_that_dask_gave_up_is_replaced(place, tmp_path):
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    with cluster_with(Deadly(deaths, most=1), given_up_after="0s") as dying:
+        crop_map.run(request(place, place / "out", **ONE_TILE), dying, progress=False)
+    assert len(list(deaths.iterdir())) == 1
+    assert tiles_told(place / "out") == {"made": 1, "kept": 0, "quarantined": []}

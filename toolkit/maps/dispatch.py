@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from distributed import Client, Future, KilledWorker, as_completed
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
 from toolkit.errors import CropglobeError, RemoteError, WorkerError
+from toolkit.maps.crew import Crew
 from toolkit.maps.lanes import Lanes, assigned
 from toolkit.packages import SAME_EVERYWHERE, Versions, check_same, installed_versions
 
@@ -31,11 +32,6 @@ SCHEDULER_LOST = (CancelledError, ClosedClientError, CommClosedError, TimeoutErr
 LOST = (
     "The Dask scheduler was lost while tiles were made. Start it again, or leave it out to work on this "
     "machine, and run the same command again: tiles that are done stay."
-)
-
-PAUSED = (
-    "All workers are paused by Dask: each holds more than 80 % of its memory with no tile under way. Give "
-    "them more memory, or another --out with a smaller --memory; tiles that are done stay."
 )
 _ONE_TILE = threading.Lock()
 """Held by the tile that a process makes."""
@@ -67,7 +63,7 @@ def run_tiles(
 
     Raises:
         WorkerError: workers died on a tile twice.
-        RemoteError: the scheduler was lost.
+        RemoteError: the scheduler was lost, or had no worker for long.
         Exception: what ``work`` raised for the first tile that failed; tiles not yet started are cancelled.
     """
     suspects: list[Place] = []
@@ -129,7 +125,7 @@ class _Window(Generic[Place, Report]):
         self._finished = as_completed()
         self._homes: list[str] = []
         self._there: frozenset[str] = frozenset()
-        self._looked, self._all_paused = 0.0, False
+        self._crew, self._looked = Crew(client), 0.0
 
     def start(self, lane: int) -> None:
         """Start the next tile of a lane, if one waits."""
@@ -168,9 +164,7 @@ class _Window(Generic[Place, Report]):
     def look(self) -> None:
         """See which workers there are: a lane for each, and no tile waits for one that is gone."""
         known = len(self._homes)
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        self._refuse_paused(list(workers.values()))
-        self._there = frozenset(workers)
+        self._there = self._crew.look()
         self._homes = assigned(self._homes, sorted(self._there))
         self._looked = time.monotonic()
         for lane in range(known, max(1, len(self._homes))):
@@ -178,19 +172,6 @@ class _Window(Generic[Place, Report]):
                 self.start(lane)
         if self._there:
             self._start_stuck_again()
-
-    def _refuse_paused(self, workers: Sequence[Mapping[str, Any]]) -> None:
-        """Raise if no worker will go on: Dask gives no task to one that holds too much memory.
-
-        Raises:
-            WorkerError: all were paused, with nothing to do, at two looks after each other.
-        """
-        before = self._all_paused
-        self._all_paused = bool(workers) and all(
-            worker["status"] == "paused" and not worker["metrics"].get("executing") for worker in workers
-        )
-        if before and self._all_paused:
-            raise WorkerError(PAUSED)
 
     def _start_stuck_again(self) -> None:
         """Start tiles again that were meant for a worker that is gone, and that no other has got."""

@@ -1,0 +1,73 @@
+"""The workers of a cluster while tiles are made: gone, replaced, or all paused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distributed import Client, LocalCluster
+
+from toolkit.errors import RemoteError, WorkerError
+
+ALONE_S = 600.0
+"""How long there may be no worker at all: batch systems let jobs wait."""
+PAUSED = (
+    "All workers are paused by Dask: each holds more than 80 % of its memory with no tile under way. Give "
+    "them more memory, or another --out with a smaller --memory; tiles that are done stay."
+)
+GONE = (
+    f"The Dask cluster had no worker for {ALONE_S:.0f} s. Start some, or leave the cluster out to work on "
+    "this machine, and run the same command again: tiles that are done stay."
+)
+
+
+class Crew:
+    """The workers of a cluster, looked at now and then."""
+
+    def __init__(self, client: Client) -> None:
+        """Look at no worker yet.
+
+        Args:
+            client: Dask client.
+        """
+        self._client = client
+        self._seen_s = time.monotonic()
+        self._all_paused = False
+
+    def look(self) -> frozenset[str]:
+        """Return the addresses of the workers there are.
+
+        Raises:
+            WorkerError: all were paused, with nothing to do, at two looks after each other.
+            RemoteError: there was none for a long time.
+        """
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._refuse_paused(list(workers.values()))
+        now = time.monotonic()
+        if workers:
+            self._seen_s = now
+        elif now - self._seen_s > ALONE_S:
+            raise RemoteError(GONE)
+        self._replace_lost(len(workers))
+        return frozenset(workers)
+
+    def _refuse_paused(self, workers: Sequence[Mapping[str, Any]]) -> None:
+        """Raise if no worker will go on: Dask gives no task to one that holds too much memory."""
+        before = self._all_paused
+        self._all_paused = bool(workers) and all(
+            worker["status"] == "paused" and not worker["metrics"].get("executing") for worker in workers
+        )
+        if before and self._all_paused:
+            raise WorkerError(PAUSED)
+
+    def _replace_lost(self, there: int) -> None:
+        """Start the workers of a local cluster again that Dask gave up.
+
+        A process that dies is replaced by its nanny. But 15 s after each death Dask (2026.8) looks for the
+        worker, and if that is just being replaced once more, ends the nanny, and starts no other unasked: so
+        a test with two deaths 15 s apart waited for ever, and so would a map.
+        """
+        cluster = self._client.cluster
+        if isinstance(cluster, LocalCluster) and there < len(cluster.worker_spec):
+            cluster.scale(len(cluster.worker_spec))
