@@ -235,8 +235,8 @@ def main(  # one for each option
 
         write_text(json.dumps(speed(quick=quick), indent=1), out / "speed.json")
     if written:
-        found = [json.loads((out / f"{name}.json").read_text()) for name in ("accuracy", "speed")]
-        write_text(report(*found, inputs), RESULTS)
+        said, seen = (json.loads((out / f"{name}.json").read_text()) for name in ("accuracy", "speed"))
+        write_text(report(said, seen, inputs), RESULTS)
 
 
 if __name__ == "__main__":

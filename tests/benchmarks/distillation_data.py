@@ -60,7 +60,7 @@ def make_simulated(folder: Path) -> Path:
             key = f"{part}.{name}"
             arrays[f"{key}.series"] = np.rint(np.nan_to_num(one.series) * SCALE).astype(np.uint16)
             arrays |= {f"{key}.{what}": getattr(one, what) for what in ("crop", "field", "lon", "lat")}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # numpy's stub takes a name for its option
+    np.savez_compressed(path, **arrays)
     return path
 
 
@@ -90,7 +90,7 @@ def _region(file: Mapping[str, npt.NDArray[np.generic]], key: str) -> Samples:
     series[series == 0] = np.nan
     others = {what: file[f"{key}.{what}"] for what in ("crop", "field", "lon", "lat")}
     recipe = replace(FeatureRecipe().full_year(), fill="none")
-    return Samples(series=series, recipe=recipe, simulated=True, **others)  # type: ignore[arg-type]  # types are checked by Samples
+    return Samples(series=series, recipe=recipe, simulated=True, **others)
 
 
 @cache

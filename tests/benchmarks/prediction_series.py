@@ -46,7 +46,7 @@ def simulated_series(folder: Path) -> Series:
             "out": folder,
         }
     )
-    setup = set_up(request, read_aoi(request.aoi))
+    setup = set_up(request, read_aoi(request.aoi), elsewhere=False)
     tell = Progress(quiet=True)
     (found,) = collect(request, setup.models, setup.geobox, setup.aoi, folder=folder, tell=tell)
     recipe = found.checkpoint.recipe
