@@ -20,6 +20,7 @@ from toolkit.learn.engines.agreement import compare
 from toolkit.learn.engines.openvino_engine import calibrate
 from toolkit.learn.engines.setting import EngineSetting
 from toolkit.learn.engines.table import CANDIDATES, ENGINES, engine_packages, prepare
+from toolkit.learn.engines.torch_engine import bringer
 from toolkit.learn.engines.trial import choose_engine
 from toolkit.learn.networks import build_network
 from toolkit.learn.predict import Predictor, class_probabilities, label, make_predictor, predict
@@ -150,14 +151,27 @@ def test_a_tile_on_which_an_engine_is_wrong_is_computed_in_float32(
     assert (told["status"] == Status.MAPPED).all()
 
 
+@pytest.mark.parametrize(
+    ("n", "sizes"), [(4096, [1024] * 4), (16384, [4096] * 4), (4092, [4092]), (4098, [4098]), (1, [1])]
+)
+def test_series_come_to_a_device_part_by_part_in_their_order(n: int, sizes: list[int]) -> None:
+    """The parts of one batch do not share memory, as a GPU reads the first while the last is written."""
+    brought = bringer(torch.device("cpu"), pinned=False)
+    for batch in np.random.default_rng(1).normal(size=(2, n, 2, 3)).astype(np.float32):
+        parts = list(brought(batch))
+        assert [len(part) for part in parts] == sizes
+        np.testing.assert_array_equal(np.concatenate([part.numpy() for part in parts]), batch)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 @pytest.mark.parametrize("name", ["torch", "compiled"])
 def test_a_gpu_gives_the_classes_of_double_precision(
     name: str, model: Checkpoint, series: np.ndarray, exact: np.ndarray
 ) -> None:
-    setting = EngineSetting(engine=name, precision="bf16", device="cuda", batch_size=256)
-    logits = prepare(model, setting)(normalised(model, series))
-    assert compare(logits, exact.astype(np.float32)).close
+    setting = EngineSetting(engine=name, precision="bf16", device="cuda", batch_size=4096)
+    many = np.tile(normalised(model, series), (16, 1, 1))  # enough to go there part by part
+    logits = prepare(model, setting)(many)
+    assert compare(logits, np.tile(exact.astype(np.float32), (16, 1))).close
 
 
 LISTENED = """
