@@ -63,10 +63,10 @@ class Request(BaseModel):
 
     @classmethod
     def _from_file(cls, path: Path) -> dict[str, Any]:
-        if not path.exists():
-            msg = f"There is no run file {str(path)!r}. Give a file in YAML, or options alone."
-            raise InputError(msg)
         try:
+            if not path.exists():
+                msg = f"There is no run file {str(path)!r}. Give a file in YAML, or options alone."
+                raise InputError(msg)
             if path.stat().st_size > MAX_YAML_BYTES:
                 msg = f"{str(path)!r} is larger than {MAX_YAML_BYTES} bytes; give a run file in YAML."
                 raise InputError(msg)

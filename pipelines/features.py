@@ -94,7 +94,7 @@ def run(
         scratch(prepare(config.out)) as work,
         room_for_blocks(work, elsewhere=is_elsewhere(cluster)) as room,
     ):
-        found = find(config, aoi, season, folder=work, bands=recipe.bands)
+        found = find(config, aoi, season, folder=work, out=config.out, bands=recipe.bands)
         tell.stage(f"{len(found.items)} scenes, {season.start} to {season.end}")
         found, offsets = settle(found, geobox, aoi, config)
         job = FeaturesJob(

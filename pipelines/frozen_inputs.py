@@ -21,6 +21,7 @@ from pipelines.run_folder import RunFolder, read_json
 from pipelines.search import FoundScenes
 from toolkit.area.aoi import AOI
 from toolkit.catalog.saved_items import read_items
+from toolkit.errors import InputError
 from toolkit.learn.checkpoint import Checkpoint
 from toolkit.scenes.cropland import Cropland
 from toolkit.scenes.cropland_sources import read_saved_cropland
@@ -48,10 +49,13 @@ def asked_for(
         aoi: area of interest.
         models: of each sensor.
         cropland: the user's own mask, if one is given and was read.
+
+    Raises:
+        InputError: saved items cannot be read.
     """
     values = config.absolute()
     plain = {key: value for key, value in values.items() if key not in FREE and key not in BY_CONTENT}
-    saved = {key: digest(Path(values[key])) for key in ("items", "emit_items") if values.get(key)}
+    saved = {key: _digest_of(Path(values[key])) for key in ("items", "emit_items") if values.get(key)}
     return {
         **plain,
         **saved,
@@ -60,6 +64,18 @@ def asked_for(
         "aoi": hashlib.sha256(shapely.to_wkb(aoi.geometry)).hexdigest(),
         **{f"model of {sensor}": model.content_hash for sensor, model in models.items()},
     }
+
+
+def _digest_of(items: Path) -> str:
+    """Return the digest of a file of saved items."""
+    try:
+        return digest(items)
+    except OSError as error:
+        msg = (
+            f"The saved items {str(items)!r} cannot be read ({error.strerror}). Give a file that 'cropglobe "
+            "search' wrote."
+        )
+        raise InputError(msg) from error
 
 
 def frozen_inputs(

@@ -18,7 +18,7 @@ from pipelines.zones import spans_zones, warn_of_missing_zones, zone_request
 from toolkit.area.aoi import AOI, read_aoi
 from toolkit.area.zones import split_by_zone
 from toolkit.cluster import Connectable, connect_on_demand, count_workers, is_elsewhere
-from toolkit.errors import NoItemsError
+from toolkit.errors import CropglobeError, NoItemsError, NoPixelError
 from toolkit.maps.plan import Plan, joined_plans
 
 PLAN_FILE = "plan.json"
@@ -43,30 +43,44 @@ def run(config: PlanRequest, client: Connectable = None, *, progress: bool | Pro
     tell = progress if isinstance(progress, Progress) else Progress(quiet=not progress)
     aoi = read_aoi(config.aoi)
     cluster = client or config.scheduler
-    parts = _parts(config, aoi, elsewhere=is_elsewhere(cluster))
+    parts, nothing = _parts(config, aoi, elsewhere=is_elsewhere(cluster))
     prepare(config.out)
     make = partial(rough_plan, tell=tell) if config.no_trial else partial(_tried, cluster=cluster, tell=tell)
-    plan = joined_plans(_plans(parts, make))
+    plan = joined_plans(_plans(parts, nothing, make))
     write_json(plan.to_dict(), config.out / PLAN_FILE)
     return plan
 
 
-def _parts(config: PlanRequest, aoi: AOI, *, elsewhere: bool) -> dict[str, MapSetup]:
-    """Return the maps that are made, by name: one, or one for each UTM zone."""
+def _parts(
+    config: PlanRequest, aoi: AOI, *, elsewhere: bool
+) -> tuple[dict[str, MapSetup], dict[str, CropglobeError]]:
+    """Return the maps that are made, by name: one, or one for each UTM zone; and zones without a pixel."""
     if not spans_zones(config, aoi):
-        return {"": set_up(config, aoi, elsewhere=elsewhere)}
-    parts, _ = split_by_zone(aoi, resolution=config.pixel_size_m)
-    asked = {part.name: zone_request(config, part) for part in parts}
-    return {name: set_up(one, read_aoi(one.aoi), elsewhere=elsewhere) for name, one in asked.items()}
+        return {"": set_up(config, aoi, elsewhere=elsewhere)}, {}
+    parts, nothing = dict[str, MapSetup](), dict[str, CropglobeError]()
+    for part in split_by_zone(aoi, resolution=config.pixel_size_m)[0]:
+        own = zone_request(config, part)
+        try:
+            parts[part.name] = set_up(own, read_aoi(own.aoi), elsewhere=elsewhere)
+        except NoPixelError as error:
+            nothing[part.name] = error
+    return parts, nothing
 
 
-def _plans(parts: Mapping[str, MapSetup], make: Callable[[MapSetup], Plan]) -> list[Plan]:
+def _plans(
+    parts: Mapping[str, MapSetup], nothing: Mapping[str, CropglobeError], make: Callable[[MapSetup], Plan]
+) -> list[Plan]:
     """Return the plan of each map; a zone without scenes is left out with a warning, as in the map itself.
 
+    Args:
+        parts: the maps.
+        nothing: zones that have none, and why.
+        make: reckons one.
+
     Raises:
-        NoItemsError: no zone has any scene.
+        CropglobeError: no zone has any scene, or any pixel.
     """
-    plans, nothing = [], {}
+    plans, nothing = list[Plan](), dict(nothing)
     for name, part in parts.items():
         try:
             plans.append(make(part))

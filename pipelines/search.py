@@ -95,11 +95,15 @@ def left_out(items: pystac.ItemCollection) -> str:
 
 def run(config: FindRequest) -> FoundScenes:
     """Search the scenes of the default season and save them as ``items.json`` or ``items.parquet``."""
+    path = config.out / f"items.{config.format}"
+    if config.items is not None and config.items.resolve() == path.resolve():
+        msg = f"{str(path)!r} is given as --items, and would be replaced. Give another --out."
+        raise InputError(msg)
     aoi = read_aoi(config.aoi)
     prepare(config.out)
     when = season(config.year, aoi=aoi)
     items = found_items(config, aoi, when, sensor=config.sensor, bands=None)
-    path = write_items(items, config.out / f"items.{config.format}")
+    write_items(items, path)
     return FoundScenes(items=items, path=path, season=when)
 
 
@@ -109,6 +113,7 @@ def find(
     when: Season,
     *,
     folder: Path,
+    out: Path | None = None,
     bands: tuple[str, ...] | None = None,
     sensor: str = "sentinel-2",
 ) -> FoundScenes:
@@ -118,7 +123,8 @@ def find(
         config: catalog and limits of the search, and whether product versions may be mixed.
         aoi: area.
         when: first to last day.
-        folder: where the items are saved.
+        folder: where the items are saved; under another name where those given lie under theirs.
+        out: where they come in the end; default the same folder.
         bands: bands that every item must offer; default all of the sensor.
         sensor: whose scenes are read; it decides the catalog where none is named.
 
@@ -132,6 +138,8 @@ def find(
     for catalog in sorted({str(item.properties.get(CATALOG, "")) for item in items}):
         check_credentials(catalog)
     name = EMIT_ITEMS_FILE if sensor == "emit" else ITEMS_FILE
+    if config.items is not None and config.items.resolve() == ((out or folder) / name).resolve():
+        name = f"used_{name}"
     return FoundScenes(items=items, path=write_items(items, folder / name), season=when)
 
 

@@ -20,7 +20,7 @@ from pipelines.progress import Progress
 from pipelines.run_folder import RunFolder
 from toolkit.area.aoi import AOI
 from toolkit.area.grid import Tile, outline_near
-from toolkit.errors import StorageError, TileDamagedWarning, TileQuarantinedWarning
+from toolkit.errors import StorageError, TileDamagedWarning, TileQuarantinedWarning, WorkerError
 from toolkit.maps.dispatch import run_tiles
 from toolkit.maps.layers import Layer
 from toolkit.maps.ledger import Ledger, Row, open_ledger
@@ -155,6 +155,7 @@ def make_one(
         scene_pixels: gives the pixels of a tile in the area, counted once for each scene that shows them.
 
     Raises:
+        WorkerError: workers died on it twice.
         CropglobeError: see :mod:`toolkit.errors`.
     """
     with open_ledger(context.folder.ledger) as ledger:
@@ -168,7 +169,13 @@ def make_one(
         shown = (todo[k] for k in outwards if scene_pixels(todo[k]) > 0)
         fullest = max(islice(shown, NEAR), key=scene_pixels, default=todo[middle])
         made = _make([fullest], wanted, job, ledger, context)
-    return made.reports.get(fullest.name)
+    if made.quarantined:
+        msg = (
+            f"Workers died twice on tile {fullest.name}, most often for lack of memory. Give fewer "
+            "--workers, or a smaller --tile-size and another --out."
+        )
+        raise WorkerError(msg)
+    return made.reports[fullest.name]
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from pipelines.tile_run import joined_runs
 from toolkit.area.aoi import AOI, read_shapes
 from toolkit.area.grid import output_geobox
 from toolkit.area.zones import Sliver, ZonePart, needs_zones, split_by_zone
-from toolkit.errors import LabelError, NoItemsError, ZoneMissingWarning
+from toolkit.errors import CropglobeError, LabelError, NoItemsError, NoPixelError, ZoneMissingWarning
 from toolkit.learn.accuracy import Accuracy
 from toolkit.learn.fields import Fields, read_fields
 from toolkit.learn.map_accuracy import assess_file, check_fields, sum_accuracies
@@ -82,6 +82,7 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
 
     Raises:
         NoItemsError: no zone has any scene.
+        NoPixelError: none holds a pixel.
         CropglobeError: see :mod:`toolkit.errors`; finished zones stay and are not made again in vain.
     """
     watch = Stopwatch()
@@ -109,11 +110,12 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
             )
             accuracy = _accuracy(zones, truths, legend)
             coverage = read_coverage(staged)
-            kept = given_files(config) | _items_of_a_search(config.out)
+            # Its zones keep the items: those beside them may be the user's, from 'cropglobe search'.
+            saved = {(config.out / name).resolve() for name in (ITEMS_FILE, EMIT_ITEMS_FILE)}
             (config.out / RECORD).unlink(missing_ok=True)
             folder.remember(asked)
             files = publish({**staged, **products}, config.out)
-            remove_stale(config.out, files.values(), given=kept)
+            remove_stale(config.out, files.values(), given=given_files(config) | saved)
         watch.lap("join and check")
         result = CropMap(
             folder=config.out,
@@ -138,13 +140,6 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
         return result
 
 
-def _items_of_a_search(out: Path) -> frozenset[Path]:
-    """Return saved items that no map has left in a folder: the user's, from ``cropglobe search``."""
-    if (out / RECORD).exists():
-        return frozenset()
-    return frozenset((out / name).resolve() for name in (ITEMS_FILE, EMIT_ITEMS_FILE))
-
-
 def _make_all(
     config: MapRequest,
     parts: tuple[ZonePart, ...],
@@ -153,14 +148,14 @@ def _make_all(
     watch: Stopwatch,
     tell: Progress,
 ) -> tuple[tuple[ZoneMap, ...], dict[str, str]]:
-    """Make the map of each zone; a zone without scenes is left out with a warning."""
+    """Make the map of each zone; one without scenes, or without a pixel, is left out with a warning."""
     zones: list[ZoneMap] = []
-    nothing: dict[str, NoItemsError] = {}
+    nothing: dict[str, CropglobeError] = {}
     for number, part in enumerate(parts, start=1):
         tell.stage(f"zone EPSG:{part.epsg}, {number} of {len(parts)}")
         try:
             made = make(zone_request(config, part))
-        except NoItemsError as error:
+        except (NoItemsError, NoPixelError) as error:
             nothing[part.name] = error
             continue
         areas = class_areas(made.files["crop"], legend, within=part.area.geometry)
@@ -172,11 +167,11 @@ def _make_all(
     return tuple(zones), {name: str(reason) for name, reason in nothing.items()}
 
 
-def warn_of_missing_zones(nothing: Mapping[str, NoItemsError]) -> None:
-    """Warn of the zones that have no scene.
+def warn_of_missing_zones(nothing: Mapping[str, CropglobeError]) -> None:
+    """Warn of the zones that have no scene, or no pixel.
 
     Args:
-        nothing: zone -> why it has none.
+        nothing: zone -> why it has no map.
     """
     for name, reason in nothing.items():
         msg = f"The part of the area in zone {name} stays unmapped: {reason}"
@@ -202,17 +197,17 @@ def _truths(config: MapRequest, parts: tuple[ZonePart, ...], legend: Legend) -> 
         return {}
     frame = read_shapes(config.fields)
     truths: dict[int, Fields] = {}
-    problems: list[LabelError] = []
+    problems: list[CropglobeError] = []
     for part in parts:
         here = frame[frame.intersects(part.area.geometry)].reset_index(drop=True)
         if here.empty:
             continue
         crs = f"EPSG:{part.epsg}"
-        geobox = output_geobox(part.with_overlap, resolution=config.pixel_size_m, crs=crs)
-        fields = read_fields(here, geobox, legend=legend)
         try:
+            geobox = output_geobox(part.with_overlap, resolution=config.pixel_size_m, crs=crs)
+            fields = read_fields(here, geobox, legend=legend)
             check_fields(fields, geobox, part.area)
-        except LabelError as error:  # corners of fields, too small here: another zone has the rest
+        except (LabelError, NoPixelError) as error:  # corners of fields, too small here: another has the rest
             problems.append(error)
             continue
         truths[part.epsg] = fields
@@ -274,7 +269,7 @@ def _record(
             }
             for zone in zones
         },
-        "zones_without_scenes": missing,
+        "zones_missing": missing,
         "slivers_left_out": [sliver.reason for sliver in slivers],
         "files": [path.name for path in (*result.files.values(), *result.products)],
         "items_failed": [asdict(one) for one in result.failed],

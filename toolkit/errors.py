@@ -25,6 +25,10 @@ class AreaError(InputError):
     """The area of interest is missing, empty or not in longitude and latitude."""
 
 
+class NoPixelError(AreaError):
+    """No pixel's centre lies in the area."""
+
+
 class BandError(InputError):
     """A band is unknown to the sensor or missing from the scenes."""
 

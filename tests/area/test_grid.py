@@ -23,7 +23,7 @@ from toolkit.area.grid import (
     tiles,
     tiles_touching,
 )
-from toolkit.errors import AreaError, InputError
+from toolkit.errors import AreaError, InputError, NoPixelError
 
 AREA = AOI(box(4.0, 50.0, 4.02, 50.01))
 
@@ -164,8 +164,13 @@ def test_an_area_without_a_pixels_centre_has_no_grid():
         return AOI(shapely.Polygon(zip(x, y, strict=True)))
 
     for crumb in (box(600_019.7, 5_600_000.1, 0.2), box(600_006, 5_600_006, 8)):
-        with pytest.raises(AreaError, match=r"no centre of a pixel of 10 m lies in it.*finer --resolution"):
+        with pytest.raises(
+            NoPixelError, match=r"No centre of a pixel of 10 m lies in its .*finer --resolution"
+        ):
             output_geobox(crumb)
+    far_apart = AOI(shapely.union(box(600_006, 5_600_006, 8).geometry, box(630_006, 5_620_006, 8).geometry))
+    with pytest.raises(NoPixelError, match=r"lies in its 128 m2"):
+        output_geobox(far_apart)
     assert output_geobox(box(600_006, 5_600_006, 8), resolution=2).shape.x > 0
     assert inside(box(600_004, 5_600_004, 2), output_geobox(box(600_004, 5_600_004, 2))).sum() == 1
 

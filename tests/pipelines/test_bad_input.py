@@ -168,6 +168,24 @@ def test_saved_items_that_do_not_belong_to_the_request(place, capfd, changes, sa
     check_nothing_half_written(place / "result")
 
 
+@pytest.mark.parametrize("command", ["map", "plan"])
+def test_saved_items_that_are_not_there(place, capfd, command):
+    for wrong in (place / "nope.json", place):
+        arguments = request(place, items=wrong, catalog=None)[1:]
+        fails([command, *arguments], capfd, code=4, saying=["saved items", str(wrong), "cropglobe search"])
+
+
+def test_a_search_does_not_replace_the_items_it_is_given(place, capfd):
+    options = request(place, model=None, workers=None, radiometry=None)[1:]
+    main_ok(["search", *options])
+    items = place / "result" / "items.json"
+    before = items.read_bytes()
+    capfd.readouterr()
+    arguments = ["search", *options, "--items", str(items), "--max-cloud-cover", "1"]
+    fails(arguments, capfd, code=4, saying=["given as --items, and would be replaced", "another --out"])
+    assert items.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("changes", "saying"),
     [
@@ -195,7 +213,7 @@ def test_zones_of_another_place(place, capfd):
 def test_an_area_that_holds_no_centre_of_a_pixel(place, geobox, capfd):
     west, south, _, _ = footprint_bounds(geobox)
     speck = geojson(place / "speck.geojson", mapping(box(west, south, west + 1e-6, south + 1e-6)))
-    fails(request(place, aoi=speck), capfd, code=4, saying=["no centre of a pixel of 10 m lies in it"])
+    fails(request(place, aoi=speck), capfd, code=4, saying=["No centre of a pixel of 10 m lies in its"])
     assert not (place / "result").exists()
 
 
@@ -379,6 +397,7 @@ def test_scenes_without_a_band_are_left_out_told_and_change_the_exit_code(place,
         (["map", "--year", "abc"], "'abc' is not a valid integer"),
         (["mapp"], "No such command 'mapp'"),
         (["map", "no.yaml", "--out", "x"], "There is no run file 'no.yaml'"),
+        (["map", "n" * 300, "--out", "x"], "cannot be read ([Errno 36] File name too long"),
         (["samples", "--out", "x", "--classes", "1110"], "is not KEY=VALUE"),
     ],
 )

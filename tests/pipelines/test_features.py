@@ -153,6 +153,19 @@ def test_filled_gaps_and_grown_clouds_do_not_show_the_tiles(clean, client):
     check_same(result, eager(result))
 
 
+def test_items_given_from_the_same_folder_stay_as_they_are(place, client):
+    items = features.run(request(place), client, progress=False).found.path
+    cloudy = json.loads(items.read_text())
+    cloudy["features"][0]["properties"]["eo:cloud_cover"] = 90
+    items.write_text(json.dumps(cloudy))
+    before = items.read_bytes()
+    asked = request(place, catalog=None, items=items, max_cloud_cover=50)
+    result = features.run(asked, client, progress=False)
+    assert items.read_bytes() == before
+    assert result.found.path == place / "result" / "used_items.json"
+    assert len(read_items(result.found.path)) == 4
+
+
 def test_the_folder_holds_the_cube_and_what_it_was_made_from(place, client):
     result = features.run(request(place), client, progress=False)
     out = place / "result"

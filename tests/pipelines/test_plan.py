@@ -22,7 +22,8 @@ from tests.catalog.stac_stand_in import page, stac_stand_in
 from tests.conftest import write_catalog
 from tests.pipelines.test_bad_input import geojson
 from tests.pipelines.test_resume import GRID, files_of, footprint, model, request, scenes, tiles_told
-from toolkit.errors import MemoryBudgetError, NoItemsError, StorageError
+from tests.pipelines.test_worker_deaths import Deadly, cluster_with
+from toolkit.errors import MemoryBudgetError, NoItemsError, StorageError, WorkerError
 from toolkit.learn.checkpoint import write_checkpoint
 from toolkit.maps import plan as reckoning
 
@@ -62,6 +63,15 @@ def test_a_map_goes_on_with_the_tile_that_its_plan_tried(place: Path, tmp_path: 
     assert {name: files_of(tmp_path / "out")[name] for name in of_other} == of_other
     done = plan.run(asked(place, tmp_path / "out"), client, progress=False)
     assert (done.seconds, done.bytes_to_read) == (0.0, 0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of killed workers
+def test_a_plan_whose_tile_kills_its_workers_is_an_error(place: Path, tmp_path: Path, client: Any) -> None:
+    plan.run(asked(place, tmp_path / "out"), client, progress=False)
+    (tmp_path / "out" / "plan.json").unlink()
+    with cluster_with(Deadly()) as deadly, pytest.raises(WorkerError, match="Workers died twice on tile r00"):
+        plan.run(asked(place, tmp_path / "out"), deadly, progress=False)
+    assert not (tmp_path / "out" / "plan.json").exists()
 
 
 @pytest.mark.filterwarnings("ignore::toolkit.errors.PartlyMappedWarning")  # it sticks out of the scenes

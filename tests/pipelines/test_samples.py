@@ -15,13 +15,15 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 from pyproj import Transformer
 
-from pipelines import samples
+from pipelines import samples, search
+from pipelines.config import FindRequest
 from pipelines.sample_labels import ReadLabels
 from pipelines.samples_config import SamplesRequest
 from tests.conftest import GEOBOX, footprint, make_scene, write_catalog
 from tests.pipelines.test_bad_input import fails, geojson
 from tests.servers.layer_api import layer_tile, serve_layer
 from toolkit.area.aoi import read_aoi
+from toolkit.catalog.saved_items import read_items
 from toolkit.errors import InputError, LabelError, NoItemsError
 from toolkit.learn.samples import read_samples
 
@@ -73,6 +75,26 @@ def fields(path, *codes, column="code", geobox=GEOBOX):
     frame = gpd.GeoDataFrame({column: list(codes)}, geometry=squares, crs=str(geobox.crs))
     frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path)
     return path
+
+
+def test_items_given_from_the_same_folder_stay_as_they_are(flat, client, tmp_path):
+    found = {
+        "aoi": flat / "aoi.geojson",
+        "catalog": str(flat / "catalog.json"),
+        "year": 2021,
+        "out": tmp_path,
+    }
+    items = search.run(FindRequest.make(found)).path
+    cloudy = json.loads(items.read_text())
+    cloudy["features"][0]["properties"]["eo:cloud_cover"] = 90
+    items.write_text(json.dumps(cloudy))
+    before = items.read_bytes()
+    labels = fields(tmp_path / "parcels.parquet", 316.0)
+    how = {"labels": labels, "labels_property": "code", "labels_scheme": "eurocrops-nl-2020"}
+    asked = request(flat, tmp_path, catalog=None, items=items, max_cloud_cover=50, **how)
+    samples.run(asked, client, progress=False)
+    assert items.read_bytes() == before
+    assert len(read_items(tmp_path / "used_items.json")) == 3
 
 
 def test_codes_of_a_scheme_become_samples_that_say_how(flat, client, tmp_path):

@@ -230,8 +230,35 @@ def test_a_zone_without_scenes_is_left_out_and_told(tmp_path):
     status, _ = read(result.files["status"])
     assert {Status.MAPPED, Status.NOT_OBSERVED} <= set(np.unique(status))
     record = json.loads((result.folder / "run.json").read_text())
-    assert list(record["zones_without_scenes"]) == ["utm_32632"]
+    assert list(record["zones_missing"]) == ["utm_32632"]
     assert record["coverage"]["share_without_class"] == pytest.approx(0.5, abs=0.05)
+
+
+def strip(epsg, lon, lat):
+    """40 x 4 m between two rows of pixel centres: more than a pixel, and no pixel."""
+    way = Transformer.from_crs(f"EPSG:{epsg}", "EPSG:4326", always_xy=True)
+    west, south = (20 * round(v / 20) for v in way.transform(lon, lat, direction="INVERSE"))
+    x, y = way.transform(
+        [west, west + 40, west + 40, west], [south + 6, south + 6, south + 10 - 1e-3, south + 10 - 1e-3]
+    )
+    return shapely.Polygon(zip(x, y, strict=True))
+
+
+def test_a_zone_without_a_pixel_is_left_out_and_told(tmp_path):
+    """And items that lie beside the map stay, however often it is made."""
+    area = shapely.MultiPolygon([shapely.box(5.2, 50, 5.201, 50.001), strip(32632, 6.8, 50)])
+    place = write_place(tmp_path, area, [grid_around(32631, 5.2005, 50.0005)])
+    saying = "utm_32632 stays unmapped: No centre of a pixel of 10 m lies in its 160 m2"
+    asked = config(place, place / "result", workers=1)
+    with pytest.warns(ZoneMissingWarning, match=saying):
+        told = plan.run(PlanRequest(**asked.model_dump(), no_trial=True), progress=False)
+    assert told.tiles == 1
+    (place / "result" / "items.json").write_text("of a search")
+    for _ in range(2):
+        with pytest.warns(ZoneMissingWarning, match=saying):
+            result = crop_map.run(asked, progress=False)
+        assert result.zones_missing == ("utm_32632",)
+        assert (place / "result" / "items.json").read_text() == "of a search"
 
 
 @pytest.mark.parametrize("no_trial", [True, False])

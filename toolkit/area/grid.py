@@ -20,10 +20,10 @@ from shapely.geometry.base import BaseGeometry
 
 from toolkit.area.aoi import AOI, square_metres
 from toolkit.area.zones import needs_zones, utm_crs, zones_of
-from toolkit.errors import AreaError, InputError
+from toolkit.errors import AreaError, InputError, NoPixelError
 
-FEW_PIXELS = 2**20
-"""Grids of at most as many are looked at: an area of more holds some pixel's centre."""
+LOOKED_AT = 1024
+"""Edge of the parts of a grid in which a pixel of the area is looked for; mostly the first holds one."""
 MAX_PIXELS = 10**11
 """Refuse grids beyond a country at 10 m (about 10 million square kilometres)."""
 
@@ -87,8 +87,8 @@ def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoB
 
     Raises:
         InputError: resolution not positive, CRS unknown, not in metres or far from equal-area here.
-        AreaError: the grid would be larger than :data:`MAX_PIXELS`, no pixel's centre lies in the area, or it
-            needs several UTM zones.
+        NoPixelError: no pixel's centre lies in the area.
+        AreaError: the grid would be larger than :data:`MAX_PIXELS`, or needs several UTM zones.
     """
     if not (math.isfinite(resolution) and resolution > 0):
         msg = f"Resolution is {resolution!r}; it must be a positive number in CRS units, e.g. 10."
@@ -123,12 +123,14 @@ def output_geobox(aoi: AOI, *, resolution: float = 10, crs: str = "utm") -> GeoB
     geobox = GeoBox.from_bbox(
         BoundingBox(left, bottom, right, top, crs=target.to_string()), resolution=resolution
     )
-    if geobox.shape.x * geobox.shape.y <= FEW_PIXELS and not centres_inside(outline, geobox).any():
+    parts = tiles_touching(aoi, tiles(geobox, size=LOOKED_AT))
+    if not any(inside(aoi, part.geobox).any() for part in parts):
+        size = square_metres(aoi.geometry)
         msg = (
-            f"The area has {square_metres(aoi.geometry):,.3g} m2, and no centre of a pixel of "
-            f"{resolution:g} m lies in it. Draw it larger, or choose a finer --resolution."
+            f"No centre of a pixel of {resolution:g} m lies in its {size:,.3g} m2. Draw the area larger, or "
+            "choose a finer --resolution."
         )
-        raise AreaError(msg)
+        raise NoPixelError(msg)
     return geobox
 
 
