@@ -16,6 +16,7 @@ from toolkit.learn.device import resolve_device
 from toolkit.learn.engines.agreement import Agreement, compare
 from toolkit.learn.engines.setting import Classifier, EngineSetting, Precision
 from toolkit.learn.engines.table import prepare
+from toolkit.learn.kept_memory import memory_kept
 from toolkit.learn.pixels import check_features, observed, take_pixels
 from toolkit.legend import NODATA, Status
 
@@ -130,9 +131,13 @@ def class_probabilities(features: xr.DataArray, predictor: Predictor) -> xr.Data
     Raises:
         RecipeMismatchError: the features are not those the model was trained on.
     """
-    checkpoint = predictor.checkpoint
-    features = check_features(features, checkpoint.recipe)
-    values = np.asarray(features.data)
+    features = check_features(features, predictor.checkpoint.recipe)
+    with memory_kept():
+        return _probabilities(features, predictor)
+
+
+def _probabilities(features: xr.DataArray, predictor: Predictor) -> xr.Dataset:
+    checkpoint, values = predictor.checkpoint, np.asarray(features.data)
     height, width = values.shape[2:]
     usable = observed(values)
     status = np.where(usable, Status.MAPPED, Status.NOT_OBSERVED).astype(np.uint8).ravel()

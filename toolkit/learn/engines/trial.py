@@ -22,6 +22,7 @@ from toolkit.learn.engines.table import (
     name_of,
     prepare,
 )
+from toolkit.learn.kept_memory import memory_kept
 from toolkit.packages import installed_versions
 
 CLEARLY_FASTER = 1.1
@@ -94,7 +95,8 @@ def choose_engine(
     if len(able) + len(left_out) == 1 and able[0].precision != "int8":
         return _choice(able[0], {})
     if len(series) >= LEAST_SERIES:
-        return _tried(checkpoint, series, able, left_out, plain)
+        with memory_kept():  # as tiles are predicted
+            return _tried(checkpoint, series, able, left_out, plain)
     if able[0].precision == "int8":
         msg = (
             f"int8 is calibrated and judged on series of the area: {len(series)} were found, "

@@ -1,0 +1,59 @@
+"""Memory that is freed between batches stays with the process while pixels are predicted."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+TRIM, MMAP = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
+"""Environment variables by which glibc is told at its start what it gives back."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Their names in ``malloc.h``."""
+LARGE = 2**25
+"""Bytes of the largest part that glibc can keep (on 64 bit, ``HEAP_MAX_SIZE`` / 2)."""
+SMALL = 2**17
+"""Bytes from which glibc gives parts back one by one, where it is not told otherwise."""
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Keep what is freed for the next batch, where Dask has told the process to give all back at once.
+
+    Dask starts workers with ``MALLOC_TRIM_THRESHOLD_=65536``. Then each layer's values are new pages, which
+    the system fills with zeros: on a processor with AMX one thread of PyTorch did 4,200 pixels a second of
+    CropNet 2D in bfloat16 and 6,500 with this, two threads 5,800 and 12,500; in float32 760 and 880. The
+    process had 14 to 34 MB more meanwhile, and none afterwards.
+
+    Elsewhere, and without glibc, nothing is changed.
+    """
+    told = _told_to_trim()
+    if told is None:
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+    libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGE)
+    try:
+        yield
+    finally:
+        libc.mallopt(M_TRIM_THRESHOLD, told)
+        libc.mallopt(M_MMAP_THRESHOLD, SMALL)
+        libc.malloc_trim(0)
+
+
+@cache
+def _told_to_trim() -> int | None:
+    """Return from how many free bytes glibc gives memory back, if it was told so at its start, and no more.
+
+    The environment as it is now may be of another Dask cluster that this process started.
+    """
+    try:
+        environment = Path("/proc/self/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:  # not Linux
+        return None
+    first = dict(pair.split("=", 1) for pair in environment if "=" in pair)
+    known = all(hasattr(ctypes.CDLL(None), name) for name in ("mallopt", "malloc_trim"))
+    return int(first[TRIM]) if known and first.get(TRIM, "").isdecimal() and MMAP not in first else None
