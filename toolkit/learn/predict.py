@@ -246,12 +246,18 @@ def label(probabilities: xr.Dataset) -> xr.Dataset:
 def _logits(
     series: npt.NDArray[np.float32], logits_of: Classifier, batch_size: int
 ) -> npt.NDArray[np.float32]:
-    """Logits of all series, computed in batches of one shape."""
-    batches = [
-        logits_of(_filled_up(series[first : first + batch_size], batch_size))
-        for first in range(0, len(series), batch_size)
-    ]
-    return np.concatenate(batches)[: len(series)]
+    """Logits of one or more series, computed in batches of one shape.
+
+    They go into one array: held each by itself, those of a batch, 2 KB, came to lie between the values of
+    layers, which were then too small to be used again. A worker grew by 200 to 400 MB so.
+    """
+    logits = np.empty((0, 0), np.float32)
+    for first in range(0, len(series), batch_size):
+        here = logits_of(_filled_up(series[first : first + batch_size], batch_size))
+        if not len(logits):
+            logits = np.empty((len(series), here.shape[1]), np.float32)
+        logits[first : first + batch_size] = here[: len(series) - first]
+    return logits
 
 
 def _filled_up(series: npt.NDArray[np.float32], batch_size: int) -> npt.NDArray[np.float32]:
