@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -41,6 +42,21 @@ def test_own_workers_share_the_memory_of_the_machine_and_are_never_paused():
         (worker,) = client.scheduler_info()["workers"].values()
         assert worker["memory_limit"] == MEMORY_LIMIT  # whatever the number of cores
         assert client.submit(dask.config.get, "distributed.worker.memory.pause").result() is False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of a killed worker
+def test_a_worker_that_dask_gave_up_between_two_runs_is_replaced():
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0s"}),
+        LocalCluster(n_workers=1, processes=True, **options) as cluster,
+        Client(cluster) as client,
+    ):
+        psutil.Process(client.submit(os.getpid).result()).kill()
+        while cluster.workers:  # at the death of its worker, which is just being replaced
+            time.sleep(0.01)
+        with connect(client) as same:
+            assert same.submit(abs, -1).result() == 1
 
 
 def test_client_given_is_used_and_left_open(monkeypatch):

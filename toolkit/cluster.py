@@ -22,6 +22,7 @@ from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.catalog.redaction import redact_logs
 from toolkit.errors import RemoteError, WorkerError
 from toolkit.local_processes import main_script_left_alone
+from toolkit.lost_workers import replace_lost
 from toolkit.packages import SAME_EVERYWHERE
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -165,6 +166,7 @@ def check_workers(client: Client) -> None:
                 versions[name] = "missing"
         return versions
 
+    replace_lost(client)
     try:
         client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_S)
     except TimeoutError as error:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from toolkit.errors import RemoteError, WorkerError
+from toolkit.lost_workers import replace_lost
 
 ALONE_S = 600.0
 """How long there may be no worker at all: batch systems let jobs wait."""
@@ -49,7 +50,7 @@ class Crew:
             self._seen_s = now
         elif now - self._seen_s > ALONE_S:
             raise RemoteError(GONE)
-        self._replace_lost(len(workers))
+        replace_lost(self._client)
         return frozenset(workers)
 
     def _refuse_paused(self, workers: Sequence[Mapping[str, Any]]) -> None:
@@ -60,14 +61,3 @@ class Crew:
         )
         if before and self._all_paused:
             raise WorkerError(PAUSED)
-
-    def _replace_lost(self, there: int) -> None:
-        """Start the workers of a local cluster again that Dask gave up.
-
-        A process that dies is replaced by its nanny. But 15 s after each death Dask (2026.8) looks for the
-        worker, and if that is just being replaced once more, ends the nanny, and starts no other unasked: so
-        a test with two deaths 15 s apart waited for ever, and so would a map.
-        """
-        cluster = self._client.cluster
-        if isinstance(cluster, LocalCluster) and there < len(cluster.worker_spec):
-            cluster.scale(len(cluster.worker_spec))
