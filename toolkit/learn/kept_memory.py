@@ -12,8 +12,11 @@ TRIM, MMAP = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
 """Environment variables by which glibc is told at its start what it gives back."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Their names in ``malloc.h``."""
-LARGE = 2**25
-"""Bytes of the largest part that glibc can keep (on 64 bit, ``HEAP_MAX_SIZE`` / 2)."""
+LARGE = 2**23
+"""Bytes of the largest part that is kept: values between layers, as batches are sized to.
+
+With the 28 MB of a chunk of pixels, too, workers grew by 50 MB.
+"""
 SMALL = 2**17
 """Bytes from which glibc gives parts back one by one, where it is not told otherwise."""
 
