@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from pipelines.config import ScenesRequest
 from pipelines.folder import write_json
-from pipelines.search import ITEMS_FILE, FoundScenes
+from pipelines.search import FoundScenes
 from toolkit.area.aoi import AOI
 from toolkit.catalog.saved_items import write_items
 from toolkit.errors import RadiometryError, RadiometryWarning
@@ -95,7 +95,7 @@ def settle(
 
 
 def _saved(found: FoundScenes) -> FoundScenes:
-    return replace(found, path=write_items(found.items, found.path.parent / ITEMS_FILE))
+    return replace(found, path=write_items(found.items, found.path))
 
 
 def _named(wrong: dict[str, OffsetCheck]) -> str:

@@ -96,7 +96,7 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
     polygons = read_zones(config, aoi)
     with run_folder(config.out) as folder, interruptible():
         folder.remembers(asked, allow_change=config.allow_change)
-        zones, missing = _make_all(config, parts, legend, make, watch, tell)
+        zones, nothing = _make_all(config, parts, legend, make, watch, tell)
         tell.stage(f"joining {len(zones)} zones")
         maps = [zone.made for zone in zones]
         inputs = tuple(one for made in maps for one in made.inputs)
@@ -133,10 +133,10 @@ def map_zones(config: MapRequest, aoi: AOI, make: MakeMap, tell: Progress) -> Cr
             attribution=notice,
             cropland=maps[0].cropland.of_tiles(made.cropland.counts for made in maps),
             zones=tuple(maps),
-            zones_missing=tuple(missing),
+            zones_missing=tuple(_without_scenes(nothing)),
         )
         config.write(config.out / "run.yaml")
-        write_json(_record(result, zones, missing, slivers, legend, geobox), config.out / RECORD)
+        write_json(_record(result, zones, nothing, slivers, legend, geobox), config.out / RECORD)
         return result
 
 
@@ -147,7 +147,7 @@ def _make_all(
     make: MakeMap,
     watch: Stopwatch,
     tell: Progress,
-) -> tuple[tuple[ZoneMap, ...], dict[str, str]]:
+) -> tuple[tuple[ZoneMap, ...], dict[str, CropglobeError]]:
     """Make the map of each zone; one without scenes, or without a pixel, is left out with a warning."""
     zones: list[ZoneMap] = []
     nothing: dict[str, CropglobeError] = {}
@@ -164,7 +164,12 @@ def _make_all(
     if not zones:
         raise next(iter(nothing.values()))
     warn_of_missing_zones(nothing)
-    return tuple(zones), {name: str(reason) for name, reason in nothing.items()}
+    return tuple(zones), nothing
+
+
+def _without_scenes(nothing: Mapping[str, CropglobeError]) -> dict[str, str]:
+    """Return why zones have no scene; those without a pixel lack none."""
+    return {name: str(reason) for name, reason in nothing.items() if isinstance(reason, NoItemsError)}
 
 
 def warn_of_missing_zones(nothing: Mapping[str, CropglobeError]) -> None:
@@ -246,7 +251,7 @@ def _accuracy(zones: tuple[ZoneMap, ...], truths: Mapping[int, Fields], legend: 
 def _record(
     result: CropMap,
     zones: tuple[ZoneMap, ...],
-    missing: dict[str, str],
+    nothing: Mapping[str, CropglobeError],
     slivers: tuple[Sliver, ...],
     legend: Legend,
     geobox: GeoBox,
@@ -269,8 +274,11 @@ def _record(
             }
             for zone in zones
         },
-        "zones_missing": missing,
-        "slivers_left_out": [sliver.reason for sliver in slivers],
+        "zones_without_scenes": _without_scenes(nothing),
+        "slivers_left_out": [
+            *(sliver.reason for sliver in slivers),
+            *(f"zone {name}: {why}" for name, why in nothing.items() if isinstance(why, NoPixelError)),
+        ],
         "files": [path.name for path in (*result.files.values(), *result.products)],
         "items_failed": [asdict(one) for one in result.failed],
         "hectares": result.areas,

@@ -9,9 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("kernels", "area", "catalog", "scenes", "cubes", "learn", "maps", "simulate")
-GROUND = {
-    f"toolkit.{name}" for name in ("cog_copy", "errors", "legend", "lost_workers", "packages", "storage")
-}
+GROUND = {f"toolkit.{name}" for name in ("cog_copy", "errors", "legend", "packages", "storage", "workers")}
 """Modules that every folder may use."""
 TOP = {"toolkit.cluster", "toolkit.local_processes"}
 WALLS = {

@@ -16,6 +16,7 @@ from tornado.ioloop import PeriodicCallback
 
 from toolkit.cluster import connect, cores
 from toolkit.errors import RemoteError
+from toolkit.workers import workers_of
 
 
 def environment(name):
@@ -39,7 +40,7 @@ def test_own_workers_are_processes_with_our_settings_on_loopback_and_end():
 
 def test_own_workers_share_the_memory_of_the_machine_and_are_never_paused():
     with connect(workers=1) as client:
-        (worker,) = client.scheduler_info()["workers"].values()
+        (worker,) = workers_of(client).values()
         assert worker["memory_limit"] == MEMORY_LIMIT  # whatever the number of cores
         assert client.submit(dask.config.get, "distributed.worker.memory.pause").result() is False
 
@@ -59,6 +60,18 @@ def test_a_worker_that_dask_gave_up_between_two_runs_is_replaced():
         assert not cluster.workers
         with connect(client) as same:
             assert same.submit(abs, -1).result() == 1
+
+
+def test_workers_are_told_while_the_client_asks_for_itself():
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with (
+        dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}),
+        LocalCluster(n_workers=1, **options) as cluster,
+        Client(cluster) as client,
+    ):
+        (address,) = cluster.scheduler.workers
+        assert {tuple(workers_of(client)) for _ in range(300)} == {(address,)}
+    assert workers_of(client) == {}
 
 
 def test_client_given_is_used_and_left_open(monkeypatch):

@@ -22,8 +22,8 @@ from toolkit.catalog.guard import GDAL_ENVIRONMENT
 from toolkit.catalog.redaction import redact_logs
 from toolkit.errors import RemoteError, WorkerError
 from toolkit.local_processes import main_script_left_alone
-from toolkit.lost_workers import replace_lost
 from toolkit.packages import SAME_EVERYWHERE
+from toolkit.workers import replace_lost, workers_of
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Every worker computes on one core; Dask owns the cores.
@@ -67,13 +67,12 @@ def is_elsewhere(client: Connectable) -> bool:
 
 def count_workers(client: Client) -> int:
     """Return how many workers there are."""
-    return len(client.scheduler_info(n_workers=-1)["workers"])
+    return len(workers_of(client))
 
 
 def least_memory(client: Client) -> int | None:
     """Return the memory of the smallest worker of a cluster, bytes; None if none has a limit."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [int(worker["memory_limit"]) for worker in workers if worker["memory_limit"]]
+    limits = [int(worker["memory_limit"]) for worker in workers_of(client).values() if worker["memory_limit"]]
     return min(limits, default=None)
 
 

@@ -30,6 +30,7 @@ from tests.benchmarks.threads import CORES
 from toolkit.area.season import Season
 from toolkit.catalog.access import access_to
 from toolkit.catalog.saved_items import read_items
+from toolkit.cluster import count_workers
 from toolkit.cubes.recipe import SENTINEL2_BANDS
 from toolkit.learn.checkpoint import read_checkpoint, write_checkpoint
 from toolkit.learn.networks import build_network
@@ -237,7 +238,7 @@ def download_seconds(
         url: server.
         wanted: what :func:`openings` gives of the server's log.
     """
-    n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    n_workers = count_workers(client)
     client.run(cpu_seconds)  # imports what the workers need
     start = time.perf_counter()
     jobs = [(saved, url, wanted[k::n_workers]) for k in range(n_workers)]

@@ -159,7 +159,7 @@ def test_items_given_from_the_same_folder_stay_as_they_are(place, client):
     cloudy["features"][0]["properties"]["eo:cloud_cover"] = 90
     items.write_text(json.dumps(cloudy))
     before = items.read_bytes()
-    asked = request(place, catalog=None, items=items, max_cloud_cover=50)
+    asked = request(place, catalog=None, items=items, max_cloud_cover=50, offset=-0.1)
     result = features.run(asked, client, progress=False)
     assert items.read_bytes() == before
     assert result.found.path == place / "result" / "used_items.json"

@@ -91,7 +91,7 @@ def test_items_given_from_the_same_folder_stay_as_they_are(flat, client, tmp_pat
     before = items.read_bytes()
     labels = fields(tmp_path / "parcels.parquet", 316.0)
     how = {"labels": labels, "labels_property": "code", "labels_scheme": "eurocrops-nl-2020"}
-    asked = request(flat, tmp_path, catalog=None, items=items, max_cloud_cover=50, **how)
+    asked = request(flat, tmp_path, catalog=None, items=items, max_cloud_cover=50, offset=-0.1, **how)
     samples.run(asked, client, progress=False)
     assert items.read_bytes() == before
     assert len(read_items(tmp_path / "used_items.json")) == 3

@@ -230,7 +230,7 @@ def test_a_zone_without_scenes_is_left_out_and_told(tmp_path):
     status, _ = read(result.files["status"])
     assert {Status.MAPPED, Status.NOT_OBSERVED} <= set(np.unique(status))
     record = json.loads((result.folder / "run.json").read_text())
-    assert list(record["zones_missing"]) == ["utm_32632"]
+    assert list(record["zones_without_scenes"]) == ["utm_32632"]
     assert record["coverage"]["share_without_class"] == pytest.approx(0.5, abs=0.05)
 
 
@@ -257,8 +257,10 @@ def test_a_zone_without_a_pixel_is_left_out_and_told(tmp_path):
     for _ in range(2):
         with pytest.warns(ZoneMissingWarning, match=saying):
             result = crop_map.run(asked, progress=False)
-        assert result.zones_missing == ("utm_32632",)
+        assert result.complete  # there is nothing that could be mapped
         assert (place / "result" / "items.json").read_text() == "of a search"
+    left_out = json.loads((result.folder / "run.json").read_text())["slivers_left_out"]
+    assert [reason.startswith("zone utm_32632: No centre of a pixel") for reason in left_out] == [True]
 
 
 @pytest.mark.parametrize("no_trial", [True, False])

@@ -9,7 +9,7 @@ from typing import Any
 from distributed import Client
 
 from toolkit.errors import RemoteError, WorkerError
-from toolkit.lost_workers import replace_lost
+from toolkit.workers import replace_lost, workers_of
 
 ALONE_S = 600.0
 """How long there may be no worker at all: batch systems let jobs wait."""
@@ -33,7 +33,7 @@ class Crew:
             client: Dask client.
         """
         self._client = client
-        self._seen_s = time.monotonic()
+        self._none_since: float | None = None
         self._all_paused = False
 
     def look(self) -> frozenset[str]:
@@ -43,15 +43,18 @@ class Crew:
             WorkerError: all were paused, with nothing to do, at two looks after each other.
             RemoteError: there was none for a long time.
         """
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        workers = workers_of(self._client)
         self._refuse_paused(list(workers.values()))
-        now = time.monotonic()
-        if workers:
-            self._seen_s = now
-        elif now - self._seen_s > ALONE_S:
-            raise RemoteError(GONE)
+        self._refuse_none(workers)
         replace_lost(self._client)
         return frozenset(workers)
+
+    def _refuse_none(self, workers: Mapping[str, Any]) -> None:
+        """Raise if there is no worker, and was none at all looks for a long time."""
+        now = time.monotonic()
+        self._none_since = None if workers else self._none_since or now
+        if self._none_since is not None and now - self._none_since > ALONE_S:
+            raise RemoteError(GONE)
 
     def _refuse_paused(self, workers: Sequence[Mapping[str, Any]]) -> None:
         """Raise if no worker will go on: Dask gives no task to one that holds too much memory."""

@@ -222,8 +222,9 @@ def reckon_from(tried: TriedTile, before: Plan, *, workers: int) -> Plan:
     Args:
         tried: a tile that was made.
         before: what was known of the map.
-        workers: processes that work on it.
+        workers: processes that work on it; if all are gone for the moment, one is taken for granted.
     """
+    workers = max(1, workers)
     if not tried.telling:
         return replace(before, workers=workers)
     by_scenes = before.extent.scene_pixels / tried.extent.scene_pixels
