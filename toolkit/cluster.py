@@ -165,7 +165,7 @@ def check_workers(client: Client) -> None:
                 versions[name] = "missing"
         return versions
 
-    replace_lost(client)
+    replace_lost(client, count_workers(client))
     try:
         client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_S)
     except TimeoutError as error:

@@ -26,7 +26,7 @@ def workers_of(client: Client) -> dict[str, dict[str, Any]]:
     return dict(told["workers"])
 
 
-def replace_lost(client: Client) -> None:
+def replace_lost(client: Client, there: int) -> None:
     """Start the workers of a local cluster again that Dask gave up; of other clusters, nothing.
 
     A process that dies is replaced by its nanny. But 15 s after each death Dask (2026.8) looks for the
@@ -35,7 +35,8 @@ def replace_lost(client: Client) -> None:
 
     Args:
         client: Dask client.
+        there: how many workers there are.
     """
     cluster = client.cluster
-    if isinstance(cluster, LocalCluster) and len(workers_of(client)) < len(cluster.worker_spec):
+    if isinstance(cluster, LocalCluster) and there < len(cluster.worker_spec):
         cluster.scale(len(cluster.worker_spec))

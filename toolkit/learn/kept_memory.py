@@ -26,9 +26,9 @@ def memory_kept() -> Iterator[None]:
     """Keep what is freed for the next batch, where Dask has told the process to give all back at once.
 
     Dask starts workers with ``MALLOC_TRIM_THRESHOLD_=65536``. Then each layer's values are new pages, which
-    the system fills with zeros: on a processor with AMX one thread of PyTorch did 4,200 pixels a second of
-    CropNet 2D in bfloat16 and 6,500 with this, two threads 5,800 and 12,500; in float32 760 and 880. A
-    map of 600 x 600 pixels took 62 s, not 75, and its workers at most 919 MiB, not 893.
+    the system fills with zeros: on a processor with AMX one thread of PyTorch did 4,500 pixels a second of
+    CropNet 2D in bfloat16 and 7,000 with this, two threads 5,900 and 12,500; in float32 830 and 960. A
+    map of 600 x 600 pixels took 66 s, not 75, and its workers at most 907 MiB, not 888.
 
     Elsewhere, and without glibc, nothing is changed.
     """

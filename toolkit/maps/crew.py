@@ -46,7 +46,7 @@ class Crew:
         workers = workers_of(self._client)
         self._refuse_paused(list(workers.values()))
         self._refuse_none(workers)
-        replace_lost(self._client)
+        replace_lost(self._client, len(workers))
         return frozenset(workers)
 
     def _refuse_none(self, workers: Mapping[str, Any]) -> None:
